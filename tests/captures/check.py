@@ -1,0 +1,87 @@
+#!/usr/bin/python3
+"""check.py BIN_DIR [-k TEXT]... [-j N] [--accept REASON]: drives our programs through the recorded cases and holds them against what upstream did.
+
+Each case is the same, or its difference is kept in differences/GROUP/NAME.diff, whose first line says why ("better: ..." or "later: ...").
+A difference that is kept but not seen any more fails, as does one that is seen and not kept. With --accept the seen difference is kept.
+The recorded cases are read from ../shared/captures beside the checkout, or from $KUMO_CAPTURES."""
+import argparse, difflib, os, re, shutil, subprocess, sys, tempfile
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(os.path.dirname(HERE))
+KEPT = os.path.join(HERE, "differences")
+GROUPS = ["core", "startup", "smtp-server", "delivery", "queue", "logs", "http", "kcli", "helpers", "bounce"]
+
+
+def captures_folder():
+    for c in (os.environ.get("KUMO_CAPTURES"), os.path.join(ROOT, "..", "shared", "captures")):
+        if c and os.path.exists(os.path.join(c, "run")):
+            return os.path.abspath(c)
+    return None
+
+
+def difference(golden, seen):
+    """What differs, without the parts that only say where: line numbers move when something else is mended."""
+    lines = difflib.unified_diff(golden.splitlines(1), seen.splitlines(1), "upstream", "ours", n=0)
+    return "".join(l if l.endswith("\n") else l + "\n" for l in (re.sub(r"^@@ .* @@$", "@@", l.rstrip("\n")) + "\n" for l in lines))
+
+
+def main():
+    ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    ap.add_argument("bin")
+    ap.add_argument("-k", action="append", default=[])
+    ap.add_argument("-j", type=int, default=4)
+    ap.add_argument("--accept", metavar="REASON", help='keep what differs, with this first line ("better: ..." or "later: ...")')
+    ap.add_argument("--show", action="store_true", help="print differences that are not kept")
+    a = ap.parse_args()
+    cap = captures_folder()
+    if cap is None:
+        print("captures: no recorded cases beside the checkout; set KUMO_CAPTURES")
+        print("0 passed, 0 failed, 1 skipped")
+        return 0
+    want = a.k or [g + "/" for g in GROUPS]
+    out = tempfile.mkdtemp(prefix="captures-")
+    env = dict(os.environ, CASE_ASSETS=os.environ.get("CASE_ASSETS", os.path.join(ROOT, "share")))
+    cmd = [sys.executable, os.path.join(cap, "run"), a.bin, "--write", out, "-j", str(a.j)] + [x for k in want for x in ("-k", k)]
+    names = subprocess.run(cmd + ["-l"], env=env, capture_output=True, text=True).stdout.split()
+    p = subprocess.Popen(cmd, env=env, stdout=subprocess.PIPE, text=True)
+    for n, line in enumerate(p.stdout, 1):
+        if sys.stdout.isatty():
+            print("\r%d of %d cases" % (n, len(names)), end="", flush=True)
+    p.wait()
+    passed = failed = same = 0
+    for name in names:
+        golden = open(os.path.join(cap, "golden", name + ".txt")).read()
+        try:
+            seen = open(os.path.join(out, name + ".txt")).read()
+        except OSError:
+            seen = "(the case did not run)\n"
+        kept_path = os.path.join(KEPT, name + ".diff")
+        kept = open(kept_path).read() if os.path.exists(kept_path) else None
+        diff = difference(golden, seen)
+        same += not diff
+        if diff and a.accept and (kept is None or kept.split("\n", 1)[1] != diff):
+            os.makedirs(os.path.dirname(kept_path), exist_ok=True)
+            with open(kept_path, "w") as f:
+                f.write((kept.split("\n", 1)[0] if kept else a.accept) + "\n" + diff)
+            print("kept    %s" % name)
+            passed += 1
+        elif not diff and kept is None:
+            passed += 1
+        elif not diff:
+            failed += 1
+            print("FAILED  %s: is the same as upstream now; remove %s" % (name, os.path.relpath(kept_path, ROOT)))
+        elif kept is not None and kept.split("\n", 1)[1] == diff and re.match(r"(better|later): \S", kept):
+            passed += 1
+        else:
+            failed += 1
+            print("FAILED  %s: %s" % (name, "differs from upstream" if kept is None else "differs otherwise than kept"))
+            if a.show:
+                sys.stdout.write(diff)
+    shutil.rmtree(out, ignore_errors=True)
+    print("captures: %d of %d the same word for word" % (same, len(names)))
+    print("%d passed, %d failed" % (passed, failed))
+    return failed > 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
