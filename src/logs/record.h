@@ -10,6 +10,7 @@
 #pragma once
 #include "base/addr.h"
 #include "base/uuid.h"
+#include "codec/rfc5321.h"
 #include "codec/val.h"
 #include "msg/msg.h"
 
@@ -25,16 +26,6 @@ enum log_type {
 	LOG_TYPE_COUNT
 };
 const char *log_type_name(enum log_type t);
-
-/* An SMTP reply, ours or a peer's: what records, the classifier and rewriting see. */
-struct smtp_response {
-	uint16_t code;
-	bool has_enhanced;
-	uint8_t enh_class;
-	uint16_t enh_subject, enh_detail;
-	struct slice content;		/* lines joined by LF, codes cut off */
-	struct slice command;		/* the command answered; SLICE_NONE: null */
-};
 
 struct log_event {
 	enum log_type type;
