@@ -32,6 +32,7 @@ struct msg_schedule {
 	bool present;
 	bool has_first_attempt, has_restriction, has_expires;
 	int64_t first_attempt_us;	/* UTC */
+	int32_t first_attempt_off_s, expires_off_s;	/* as written: printed in the same offset */
 	uint8_t days;			/* bit 0 Monday … bit 6 Sunday */
 	int32_t start_s, end_s;		/* seconds of the day */
 	char tz[64];
@@ -62,6 +63,8 @@ enum msg_flags {
 	MSG_DATA_DIRTY = 2,
 	MSG_FORCE_SYNC = 4,
 	MSG_SPOOLED = 8,	/* the spool knows it: remove it in the end */
+	MSG_SCHEDULED = 16,	/* the envelope has a schedule */
+	MSG_REMOVED = 32,	/* done with: never stored again */
 };
 
 struct msg *msg_create(struct uuid id, struct msg_env *env, struct msg_body *body);	/* takes the parts over; both dirty */
@@ -84,7 +87,11 @@ int msg_meta_get(struct msg *m, struct slice key, struct arena *a, struct val *o
 int msg_meta_set(struct msg *m, struct slice key, const struct val *v) WARN_UNUSED;
 /* The queue's name: meta "queue", else [campaign:][tenant@]domain[!routing_domain], as docs/reference/queues says. */
 int msg_queue_name(struct msg *m, struct buf *out) WARN_UNUSED;
-int msg_set_schedule(struct msg *m, const struct msg_schedule *s) WARN_UNUSED;
+int msg_set_schedule(struct msg *m, const struct msg_schedule *s) WARN_UNUSED;	/* NULL or !present clears */
+int msg_schedule_get(struct msg *m, struct msg_schedule *out) WARN_UNUSED;
+/* The table of message:set_scheduling and of the meta spool's "schedule", both ways. */
+int msg_schedule_parse(const struct val *v, struct msg_schedule *out) WARN_UNUSED;
+void msg_schedule_print(const struct msg_schedule *s, struct arena *a, struct val *out);
 
 uint16_t msg_num_attempts(const struct msg *m);
 void msg_set_num_attempts(struct msg *m, uint16_t n);
@@ -92,11 +99,16 @@ int64_t msg_due_us(const struct msg *m);		/* 0: now */
 void msg_set_due_us(struct msg *m, int64_t us);
 /* US moved forward to when the schedule allows (tz database). */
 int64_t msg_schedule_adjust(const struct msg_schedule *s, int64_t us);
+bool msg_schedule_allows(const struct msg_schedule *s, int64_t us);	/* whether US is inside the window */
+/* Sets due to US (0: now), moved forward as the message's schedule demands. Yields when it has one and the envelope must be loaded. */
+int msg_set_due_scheduled(struct msg *m, int64_t us) WARN_UNUSED;
 
 unsigned msg_flags(const struct msg *m);
 void msg_flags_set(struct msg *m, unsigned set, unsigned clear);
 /* Stores what is dirty. Yields. */
 int msg_save(struct msg *m) WARN_UNUSED;
+/* The message has ended: the spool forgets it (if it knew it), and later saves do nothing. Rarely waits. */
+int msg_remove(struct msg *m);
 /* Saves what is dirty, then drops the parts from memory. Yields. */
 int msg_shrink_data(struct msg *m) WARN_UNUSED;
 int msg_shrink(struct msg *m) WARN_UNUSED;

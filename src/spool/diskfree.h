@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * diskfree - watches the free space and inodes of the folders that acceptance depends on (spools and logs).
+ *
+ * A check every 5 s; a folder below its minimum makes diskfree_is_low() true until it has recovered. Both transitions are reported once.
+ *
+ * Thread:  any.   Memory: the list of folders is kept for the process.   Yields: diskfree_check does.
+ */
+#pragma once
+#include "codec/opt.h"
+
+struct diskfree_min {
+	bool percent;
+	uint64_t value;
+};
+int diskfree_read_min(struct opt_ctx *c, const struct val *in, void *out);	/* "10%", "1000", 1000: a custom option reader */
+#define OPT_MIN_FREE(st, f, h) OPT_CUSTOM(st, f, diskfree_read_min, "10%", h)
+
+void diskfree_watch(const char *name, const char *path, struct diskfree_min space, struct diskfree_min inodes);
+int diskfree_check(void);			/* now: 0 or -E_FULL with the reasons. Yields. */
+bool diskfree_is_low(void);			/* as of the last check */
+void diskfree_start(void);			/* starts the periodic check; call from a fiber */
+void diskfree_stop(void);
