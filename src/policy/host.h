@@ -46,6 +46,12 @@ void policy_event_register(const struct policy_event *ev);
 bool policy_event_wanted(const struct policy_event *ev);	/* whether the current policy has a handler; no lease */
 bool policy_event_wanted_name(struct slice name);
 
+/* What happens to the session after the answer. kumo.reject is IF_421; kumo.disconnect's third argument chooses, DISCONNECT unless given. */
+enum policy_reject_mode {
+	POLICY_REJECT_IF_421,		/* "If421": closed when the code is 421 */
+	POLICY_REJECT_FOLLOW_WITH_421,	/* "FollowWith421": the answer, then a 421 to the next command (or at once when the code is 421), then closed */
+	POLICY_REJECT_DISCONNECT,	/* "ForceDisconnect": closed after the answer */
+};
 struct policy_state;
 struct policy_call {
 	lua_State *L;		/* push arguments here */
@@ -54,7 +60,7 @@ struct policy_call {
 	int base;
 	bool handled;		/* after run: some handler returned something (nil included) */
 	int reject_code;	/* after run returned -E_REJECT: kumo.reject(code, text) or kumo.disconnect */
-	bool disconnect;	/* … it was kumo.disconnect: answer, then close */
+	enum policy_reject_mode reject_mode;
 	char *reject_text;	/* freed by policy_call_end */
 	void *saved_local;
 };
