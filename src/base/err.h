@@ -49,7 +49,10 @@ struct err_text {
 };
 
 /* Sets the cause and returns -CODE:  return err_set(E_INVAL, "%s: unknown field", name); */
-int err_set(enum err_code code, const char *fmt, ...) PRINTF(2, 3);
+#define err_set(code, ...) (err_put(__VA_ARGS__), err_negative(code))
+void err_put(const char *fmt, ...) PRINTF(1, 2);
+/* Inline, so that the compiler sees that a failure is not 0 and does not fear for the out-parameters. */
+static inline int err_negative(enum err_code code) { return -(int)code; }
 int err_errno(enum err_code code, const char *fmt, ...) PRINTF(2, 3);	/* appends ": strerror(errno)"; ENOSPC gives -E_FULL, EACCES/EPERM -E_ACCESS, ENOENT -E_NOENT */
 void err_prefix(const char *fmt, ...) PRINTF(1, 2);
 const char *err_text(void);						/* "" when none was set */
