@@ -13,6 +13,12 @@ void base64_put(struct buf *b, struct slice in, enum base64_kind kind);
 int base64_decode(struct buf *b, struct slice in, enum base64_kind kind) WARN_UNUSED;
 /* MIME: white space and foreign characters are skipped, missing padding is forgiven (RFC 2045 6.8). */
 void base64_decode_lenient(struct buf *b, struct slice in);
+
+enum base32_kind { BASE32_STD, BASE32_STD_NOPAD, BASE32_HEX, BASE32_HEX_NOPAD };
+
+void base32_put(struct buf *b, struct slice in, enum base32_kind kind);
+int base32_decode(struct buf *b, struct slice in, enum base32_kind kind) WARN_UNUSED;
+
 void hex_put(struct buf *b, struct slice in, bool upper);
 int hex_decode(struct buf *b, struct slice in) WARN_UNUSED;
 void percent_put(struct buf *b, struct slice in, const char *keep);	/* keeps A-Z a-z 0-9 and the characters of KEEP */
