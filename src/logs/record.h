@@ -30,7 +30,8 @@ const char *log_type_name(enum log_type t);
 struct log_event {
 	enum log_type type;
 	struct msg *msg;		/* may be NULL (Rejection before a message exists) */
-	struct uuid id;			/* when msg is NULL */
+	struct uuid id;			/* when msg is NULL; all zero is "" */
+	const struct val *meta;		/* when msg is NULL: what stands for its metadata (the connection's); NULL: {} */
 	struct slice sender;		/* when msg is NULL, or to override */
 	const struct slice *recipients;	/* of this record: one, or those of a batch; n 0: the message's */
 	uint32_t n_recipients;
@@ -44,7 +45,8 @@ struct log_event {
 	struct slice reception_protocol;	/* none: the message's meta */
 	struct slice delivery_protocol;
 	struct slice session_id;		/* none: omitted as upstream does */
-	struct slice tls_cipher, tls_protocol_version, tls_peer_subject_name;
+	struct slice tls_cipher, tls_protocol_version;
+	const struct val *tls_peer_subject_name;	/* a list of "CN=…"; NULL: [] where there is a cipher */
 	struct slice provider_name;
 	const struct val *feedback_report;
 	const struct val *relay_disposition;	/* null: omitted */

@@ -16,6 +16,9 @@
    the queue's configuration (policy) when it is new or stale, the egress path too when M is due now. 0, or the policy's error: then nothing was
    queued. Yields. */
 int queue_insert(struct msg *m, struct slice name) WARN_UNUSED;
+/* Makes sure that the queue NAME exists and has a configuration that can be read, so that a session can refuse before it stores anything.
+   0, or the policy's error. Yields on a miss. */
+int queue_prepare(struct slice name) WARN_UNUSED;
 /* The same for messages met at start in the spool. */
 int queue_insert_spooled(struct msg *m) WARN_UNUSED;
 
