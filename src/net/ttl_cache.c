@@ -1,0 +1,296 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "net/ttl_cache.h"
+#include "base/list.h"
+#include "base/map.h"
+#include "base/xalloc.h"
+#include "rt/clock.h"
+#include "rt/fiber.h"
+#include "rt/metrics.h"
+#include "rt/sync.h"
+#include <stdlib.h>
+
+#define STRIPES 16
+#define CACHE_MAGIC OBJ_MAGIC('T', 'T', 'L', 'C')
+
+struct entry {
+	struct list node;		/* the clock's circle */
+	void *value;
+	int64_t expires_ms;
+	bool used;
+	struct slice key;		/* bytes behind the struct */
+};
+struct flight {
+	struct rt_promise done;
+	const struct ttl_cache_conf *conf;
+	int refs;			/* under the stripe's lock */
+	void *value;			/* one reference, dropped with the flight */
+	struct err_text *err;		/* of a failed load */
+};
+struct stripe {
+	struct rt_lock lock;
+	/* under lock */
+	struct map entries, flights;
+	struct list clock;
+	uint64_t generation;		/* grows with each clear */
+} __attribute__((aligned(64)));
+
+struct ttl_cache {
+	uint32_t magic;
+	struct ttl_cache_conf conf;
+	size_t stripe_capacity;
+	struct metric *hits, *misses, *size;
+	struct stripe stripes[STRIPES];
+};
+
+static struct metric_family HITS = METRIC_COUNTER("lruttl_hit_count", "how many times a lruttl cache lookup was a hit for a given cache", "cache_name");
+static struct metric_family MISSES = METRIC_COUNTER("lruttl_miss_count", "how many times a lruttl cache lookup was a miss for a given cache", "cache_name");
+static struct metric_family SIZE = METRIC_GAUGE("lruttl_cache_size", "number of items contained in an lruttl cache", "cache_name");
+
+__attribute__((constructor)) static void register_metrics(void)
+{
+	metric_register(&HITS);
+	metric_register(&MISSES);
+	metric_register(&SIZE);
+}
+
+static struct stripe *stripe_of(struct ttl_cache *c, struct slice key)
+{
+	return &c->stripes[slice_hash(key) % STRIPES];
+}
+
+struct ttl_cache *ttl_cache_create(const struct ttl_cache_conf *conf)
+{
+	struct ttl_cache *c = aligned_alloc(64, (sizeof *c + 63) & ~(size_t)63);
+
+	assert(c);
+	memset(c, 0, sizeof *c);
+	OBJ_INIT(c, CACHE_MAGIC);
+	c->conf = *conf;
+	c->stripe_capacity = MAX(conf->capacity / STRIPES, (size_t)1);
+	c->hits = metric_get(&HITS, conf->name);
+	c->misses = metric_get(&MISSES, conf->name);
+	c->size = metric_get(&SIZE, conf->name);
+	for (int i = 0; i < STRIPES; i++) {
+		rt_lock_init(&c->stripes[i].lock, RANK_CACHE);
+		list_init(&c->stripes[i].clock);
+	}
+	return c;
+}
+
+static void entry_free(struct ttl_cache *c, struct stripe *s, struct entry *e)
+{
+	list_remove(&e->node);
+	map_del(&s->entries, e->key);
+	metric_add(c->size, -1);
+	c->conf.unref(e->value);
+	free(e);
+}
+
+void ttl_cache_clear(struct ttl_cache *c)
+{
+	OBJ_CHECK(c, CACHE_MAGIC);
+	for (int i = 0; i < STRIPES; i++) {
+		struct stripe *s = &c->stripes[i];
+		rt_lock(&s->lock);
+		s->generation++;
+		while (!list_empty(&s->clock))
+			entry_free(c, s, LIST_ENTRY(s->clock.next, struct entry, node));
+		rt_unlock(&s->lock);
+	}
+}
+
+void ttl_cache_destroy(struct ttl_cache **cp)
+{
+	struct ttl_cache *c = *cp;
+
+	if (!c)
+		return;
+	*cp = NULL;
+	ttl_cache_clear(c);
+	for (int i = 0; i < STRIPES; i++) {
+		assert(map_len(&c->stripes[i].flights) == 0);
+		map_fini(&c->stripes[i].flights);
+		map_fini(&c->stripes[i].entries);
+		rt_lock_fini(&c->stripes[i].lock);
+	}
+	metric_unref(&c->hits);
+	metric_unref(&c->misses);
+	metric_unref(&c->size);
+	OBJ_FINI(c, CACHE_MAGIC);
+	free(c);
+}
+
+size_t ttl_cache_len(struct ttl_cache *c)
+{
+	size_t n = 0;
+
+	for (int i = 0; i < STRIPES; i++) {
+		rt_lock(&c->stripes[i].lock);
+		n += map_len(&c->stripes[i].entries);
+		rt_unlock(&c->stripes[i].lock);
+	}
+	return n;
+}
+
+static void *get_locked(struct ttl_cache *c, struct stripe *s, struct slice key)
+{
+	struct entry *e = map_get(&s->entries, key);
+
+	if (!e)
+		return NULL;
+	if (e->expires_ms <= rt_now_ms()) {
+		entry_free(c, s, e);
+		return NULL;
+	}
+	e->used = true;
+	return c->conf.ref(e->value);
+}
+
+void *ttl_cache_get(struct ttl_cache *c, struct slice key)
+{
+	struct stripe *s = stripe_of(c, key);
+
+	OBJ_CHECK(c, CACHE_MAGIC);
+	rt_lock(&s->lock);
+	void *v = get_locked(c, s, key);
+	rt_unlock(&s->lock);
+	metric_add(v ? c->hits : c->misses, 1);
+	return v;
+}
+
+static void make_room(struct ttl_cache *c, struct stripe *s)
+{
+	while (map_len(&s->entries) >= c->stripe_capacity) {
+		struct entry *e = LIST_ENTRY(s->clock.next, struct entry, node);
+		if (e->used && e->expires_ms > rt_now_ms()) {
+			e->used = false;
+			list_remove(&e->node);
+			list_push(&s->clock, &e->node);
+		} else {
+			entry_free(c, s, e);
+		}
+	}
+}
+
+static void put_locked(struct ttl_cache *c, struct stripe *s, struct slice key, void *value, int64_t expires_ms)
+{
+	struct entry *e = map_get(&s->entries, key);
+
+	if (e)
+		entry_free(c, s, e);
+	make_room(c, s);
+	e = xzalloc(sizeof *e + key.len);
+	if (key.len)
+		memcpy(e + 1, key.ptr, key.len);
+	e->key = slice_new(e + 1, key.len);
+	e->value = c->conf.ref(value);
+	e->expires_ms = expires_ms;
+	map_put(&s->entries, e->key, e);
+	list_push(&s->clock, &e->node);
+	metric_add(c->size, 1);
+}
+
+void ttl_cache_put(struct ttl_cache *c, struct slice key, void *value, int64_t expires_ms)
+{
+	struct stripe *s = stripe_of(c, key);
+
+	OBJ_CHECK(c, CACHE_MAGIC);
+	rt_lock(&s->lock);
+	put_locked(c, s, key, value, expires_ms);
+	rt_unlock(&s->lock);
+}
+
+static void flight_drop_locked(struct flight *f)
+{
+	if (--f->refs > 0)
+		return;
+	rt_promise_fini(&f->done);
+	if (f->value)
+		f->conf->unref(f->value);
+	free(f->err);
+	free(f);
+}
+
+/* The caller's own load: its result goes to the cache and to everybody who waits. */
+static int lead(struct ttl_cache *c, struct stripe *s, struct slice key, struct flight *f, uint64_t generation,
+		ttl_cache_load_cb load, void *arg, void **value)
+{
+	void *v = NULL;
+	int64_t expires_ms = 0;
+	int rc = load(arg, &v, &expires_ms);
+
+	if (rc < 0) {
+		f->err = xmalloc(sizeof *f->err);
+		f->err->len = strlen(err_text());
+		memcpy(f->err->text, err_text(), f->err->len + 1);
+	}
+	rt_lock(&s->lock);
+	map_del(&s->flights, key);
+	if (rc == 0) {
+		if (s->generation == generation && expires_ms > rt_now_ms())
+			put_locked(c, s, key, v, expires_ms);
+		f->value = c->conf.ref(v);
+		*value = v;
+	}
+	rt_unlock(&s->lock);
+	rt_promise_set(&f->done, rc, NULL);
+	rt_lock(&s->lock);
+	flight_drop_locked(f);
+	rt_unlock(&s->lock);
+	return rc;
+}
+
+/* 1: the leader was stopped, try again. */
+static int follow(struct ttl_cache *c, struct stripe *s, struct flight *f, void **value)
+{
+	int rc = rt_promise_wait(&f->done, NULL);
+	int own = rt_check();
+
+	if (own < 0)
+		rc = own;
+	else if (rc == -E_CANCELED || rc == -E_TIMEOUT)
+		rc = 1;
+	else if (rc == 0)
+		*value = c->conf.ref(f->value);
+	else
+		rc = err_set(-rc, "%s", f->err->text);
+	rt_lock(&s->lock);
+	flight_drop_locked(f);
+	rt_unlock(&s->lock);
+	return rc;
+}
+
+int ttl_cache_load(struct ttl_cache *c, struct slice key, ttl_cache_load_cb load, void *arg, void **value)
+{
+	struct stripe *s = stripe_of(c, key);
+
+	OBJ_CHECK(c, CACHE_MAGIC);
+	for (;;) {
+		rt_lock(&s->lock);
+		void *v = get_locked(c, s, key);
+		struct flight *f = v ? NULL : map_get(&s->flights, key);
+		if (v) {
+			rt_unlock(&s->lock);
+			metric_add(c->hits, 1);
+			*value = v;
+			return 0;
+		}
+		if (f) {
+			f->refs++;
+			rt_unlock(&s->lock);
+			int rc = follow(c, s, f, value);
+			if (rc <= 0)
+				return rc;
+			continue;
+		}
+		f = xzalloc(sizeof *f);
+		f->refs = 1;
+		f->conf = &c->conf;
+		rt_promise_init(&f->done);
+		map_put(&s->flights, key, f);
+		uint64_t generation = s->generation;
+		rt_unlock(&s->lock);
+		metric_add(c->misses, 1);
+		return lead(c, s, key, f, generation, load, arg, value);
+	}
+}
