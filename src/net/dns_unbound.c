@@ -147,7 +147,7 @@ struct load {
 static int load_answer(void *arg, void **value, int64_t *expires_ms)
 {
 	struct load *l = arg;
-	struct dns_answer *a;
+	struct dns_answer *a = NULL;
 	int rc = query_run(l->r, l->name, l->type, &a);
 
 	if (rc < 0)
