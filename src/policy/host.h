@@ -26,6 +26,7 @@
  * Memory:  a policy_call lives on the caller's stack between begin and end.
  */
 #pragma once
+#include <lauxlib.h>
 #include <lua.h>
 #include "base/buf.h"
 #include "base/err.h"
@@ -113,7 +114,7 @@ struct policy_obj_type {
 	int (*to_val)(void *obj, struct arena *a, struct val *out);	/* may be NULL: refused as a value */
 	bool to_val_index;				/* obj.field reads that value's member when there is no such method */
 };
-void policy_obj_methods(const struct policy_obj_type *t, const struct luaL_Reg *methods);	/* before the first state; ends with {NULL} */
+void policy_obj_methods(const struct policy_obj_type *t, const luaL_Reg *methods);	/* before the first state; ends with {NULL} */
 void policy_obj_push(lua_State *L, const struct policy_obj_type *t, void *obj);	/* takes a reference of its own */
 void *policy_obj_check(lua_State *L, int idx, const struct policy_obj_type *t);	/* raises unless it is one; borrowed */
 void *policy_obj_get(lua_State *L, int idx, const struct policy_obj_type *t);	/* NULL unless it is one; borrowed */
@@ -122,7 +123,7 @@ void *policy_obj_get(lua_State *L, int idx, const struct policy_obj_type *t);	/*
    table is extended by "string". */
 struct policy_module {
 	const char *name;
-	const struct luaL_Reg *functions;
+	const luaL_Reg *functions;
 	void (*open)(lua_State *L);	/* may be NULL; called with the module's table on top, for more than functions */
 };
 void policy_module_register(const struct policy_module *m);	/* before policy_load */

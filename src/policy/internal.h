@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * internal - what the files of the policy host share; nobody else includes it.
+ *
+ * A generation is one reading of the policy file: its bytecode, that of the modules it requires, and which events it handles. A state
+ * is one Lua state made from a generation; it belongs to a shard's pool, or to the one call that leases it.
+ *
+ * Thread:  a generation is shared (its tables under its lock), a state belongs to one shard.
+ * Memory:  generations are reference-counted; states own their lua_State.
+ */
+#pragma once
+#include <lauxlib.h>
+#include <lua.h>
+#include <lualib.h>
+#include "base/arena.h"
+#include "base/list.h"
+#include "base/map.h"
+#include "policy/arg.h"
+#include "policy/host.h"
+#include "rt/sync.h"
+
+#define POLICY_STATE_MAGIC OBJ_MAGIC('L', 'u', 'a', 'S')
+#define POLICY_GEN_MAGIC OBJ_MAGIC('P', 'G', 'e', 'n')
+
+/* Keys in each state's registry. */
+#define REG_EVENTS "kumo.events"		/* name -> list of handlers */
+#define REG_REGISTRARS "kumo.registrars"	/* name -> list of "file:line" */
+#define REG_OBJ_TYPES "kumo.objects"		/* light userdata of the type -> metatable */
+#define REG_LIST_META "kumo.list"		/* the metatable of lists that came from data */
+
+struct chunk {
+	size_t len;
+	char bytes[];
+};
+struct policy_gen {
+	uint32_t magic;
+	_Atomic uint32_t refs;
+	uint64_t epoch;
+	struct rt_lock lock;	/* guards what follows */
+	struct map chunks;	/* file name -> struct chunk */
+	struct map events;	/* event name -> itself: what the top level registered */
+	bool loaded;		/* the top level has run once */
+};
+
+struct policy_state {
+	uint32_t magic;
+	struct list node;	/* in the pool's idle list */
+	lua_State *L;
+	struct policy_gen *gen;
+	struct arena *arena;
+	int64_t born_ms;
+	uint32_t uses;
+	bool broken;		/* an error or a cancellation went through it: not to be used again */
+	bool loading;		/* the top level is running: kumo.on is allowed */
+	const char *event;	/* the running event; NULL: none */
+	unsigned hook_turns;
+};
+
+static inline struct policy_state *policy_state_of(lua_State *L)
+{
+	struct policy_state *st = *(struct policy_state **)lua_getextraspace(L);
+	OBJ_CHECK(st, POLICY_STATE_MAGIC);
+	return st;
+}
+
+/* error.c */
+void policy_error_open(lua_State *L);
+int policy_error_traceback(lua_State *L);	/* message handler: keeps error objects, makes one of anything else */
+/* Takes the error on top of the stack: fills err_text (and C when given), pops it, returns -E_REJECT, -E_POLICY, -E_CANCELED or -E_TIMEOUT. */
+int policy_error_take(lua_State *L, struct policy_call *c);
+int policy_check_unwind(lua_State *L);		/* raises when the fiber is canceled or a deadline around it passed */
+
+/* guard.c: pcall, xpcall, coroutine.resume that do not swallow a cancellation; the count hook */
+void policy_guard_open(lua_State *L);
+
+/* state.c */
+struct policy_state *policy_state_create(struct policy_gen *gen);	/* libraries and modules; the policy has not run */
+void policy_state_destroy(struct policy_state **st);
+int policy_state_load(struct policy_state *st) WARN_UNUSED;		/* runs the policy's top level. Yields. */
+
+/* gen.c */
+struct policy_gen *policy_gen_current(void);				/* a reference, or NULL before policy_load */
+void policy_gen_unref(struct policy_gen **g);
+/* The bytecode of FILE, compiled when it is seen first. Yields. */
+int policy_gen_chunk(struct policy_gen *g, const char *file, const char *chunk_name, const struct chunk **out) WARN_UNUSED;
+const char *policy_gen_path(void);					/* the policy file; NULL: none was given */
+void policy_gen_note_events(struct policy_gen *g, lua_State *L);
+
+/* pool.c */
+int policy_state_lease(struct policy_state **out) WARN_UNUSED;		/* Yields. */
+void policy_state_return(struct policy_state *st);
+
+/* module.c, obj.c */
+void policy_modules_open(lua_State *L);
+void policy_obj_open(lua_State *L);
