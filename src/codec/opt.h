@@ -84,7 +84,9 @@ void opt_defaults(const struct opt_desc *d, struct arena *a, void *out);
 /* The struct as an object: every field, or (SPARSE) only those that differ from their default. */
 void opt_print(const struct opt_desc *d, const void *in, bool sparse, struct arena *a, struct val *out);
 /* For custom readers: fails with the path, what was expected and what was given. */
-int opt_fail(struct opt_ctx *c, const struct val *given, const char *expected_fmt, ...) PRINTF(3, 4);
+int opt_fail(struct opt_ctx *c, const struct val *given, const char *expected_fmt, ...) PRINTF(3, 4);	/* "invalid value: …, expected …" */
+int opt_fail_type(struct opt_ctx *c, const struct val *given, const char *expected_fmt, ...) PRINTF(3, 4); /* "invalid type: …, expected …" */
+int opt_error(struct opt_ctx *c, const char *fmt, ...) PRINTF(2, 3);					/* the path and a text of one's own */
 struct arena *opt_arena(struct opt_ctx *c);
 
 #define OPT_F_(st, f, ty, d, h, ...) { .name = #f, .type = ty, .offset = offsetof(st, f), .dflt = d, .present_offset = SIZE_MAX, .help = h, ##__VA_ARGS__ }
@@ -106,9 +108,10 @@ struct arena *opt_arena(struct opt_ctx *c);
 /* Shared custom readers. */
 struct rate_spec {		/* "100/s", "5/30s", "local:100/min,max_burst=5" */
 	uint64_t limit;
-	uint64_t period_ns;	/* upstream: h hr hour d day m min minute s sec second */
-	uint64_t max_burst;	/* 0: not given */
+	uint64_t period_ns;	/* may be 0 ("5/0s"); upstream: h hr hour d day m min minute s sec second */
+	uint64_t max_burst;	/* 0: not given, or given as 0 */
 	bool local;		/* prefix "local:" : never shared through Redis */
+	bool burst_given;
 };
 struct limit_spec {		/* 10, "10", "local:10" */
 	uint64_t limit;
@@ -118,3 +121,6 @@ int rate_spec_parse(struct slice s, struct rate_spec *out) WARN_UNUSED;
 void rate_spec_put(struct buf *b, const struct rate_spec *r);
 int opt_read_rate(struct opt_ctx *c, const struct val *in, void *out);	/* struct rate_spec; limit 0 and period 0: not given */
 int opt_read_limit(struct opt_ctx *c, const struct val *in, void *out);	/* struct limit_spec */
+/* Their .custom_print: "100/s" (nothing when not given), {force_local, limit}. */
+void opt_print_rate(struct arena *a, const void *in, struct val *out);
+void opt_print_limit(struct arena *a, const void *in, struct val *out);

@@ -6,7 +6,8 @@
  * codec/opt turns them into option structs. A tree of our own rather than jansson's, because integers must reach u64, floats must print as
  * upstream's do (shortest form, "1.0"), objects must come out key-sorted, NULs are legal in strings, and a tree lives in one arena.
  *
- * Objects keep insertion order; printers sort when asked. Keys are unique: a later put replaces.
+ * Objects keep insertion order; printers sort when asked. Keys are unique: a later put replaces. Large objects have a hash index:
+ * read members as you like, but change or reorder them only through the functions here.
  *
  * Thread:  a tree is immutable once built and may then be read by any thread; building has one owner.
  * Memory:  everything is in the arena given at creation. A `struct vdoc` is a reference-counted tree with an arena of its own.
@@ -65,7 +66,8 @@ const char *val_type_name(enum val_type t);				/* "null" "bool" "integer" "float
 /* Text. JSON per RFC 8259: strict, depth limit 128, duplicate keys: the last wins. */
 enum json_flags { JSON_COMPACT = 0, JSON_PRETTY = 1 /* two blanks, "key": value */, JSON_SORTED = 2 };
 int json_parse(struct slice text, struct arena *a, struct val *out) WARN_UNUSED;	/* error: "… at line L column C" */
-void json_put(struct buf *b, const struct val *v, int flags);
+int json_strip_comments(struct buf *b, struct slice text) WARN_UNUSED;	/* blanks, so that positions stay: // and # to the line's end; slash-star */
+void json_put(struct buf *b, const struct val *v, int flags);	/* a VAL_STR that is no UTF-8 becomes a list of its bytes */
 void json_put_string(struct buf *b, struct slice s);			/* with quotes; invalid UTF-8 becomes U+FFFD */
 void json_put_float(struct buf *b, double f);				/* shortest that reads back; 1 is 1.0; NaN and infinities null */
 void json_put_key(struct buf *b, bool *first, struct slice key);	/* ,"key":  for writers that stream an object */
