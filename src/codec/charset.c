@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <iconv.h>
+#include <uchardet/uchardet.h>
+#include "base/utf8.h"
+#include "codec/charset.h"
+
+/* Names that mail uses and iconv does not know, or means something narrower by. */
+static const struct { const char *mail, *iconv; } ALIASES[] = {
+	{ "utf8", "UTF-8" }, { "utf-8", "UTF-8" }, { "us-ascii", "UTF-8" }, { "ascii", "UTF-8" },
+	{ "x-sjis", "CP932" }, { "shift_jis", "CP932" }, { "shift-jis", "CP932" }, { "sjis", "CP932" }, { "windows-31j", "CP932" },
+	{ "iso-8859-1", "CP1252" }, { "latin1", "CP1252" }, { "iso-8859-9", "CP1254" }, { "iso-8859-8-i", "ISO-8859-8" },
+	{ "ks_c_5601-1987", "CP949" }, { "ks_c_5601", "CP949" }, { "euc-kr", "CP949" },
+	{ "gb2312", "GB18030" }, { "gbk", "GB18030" }, { "gb_2312-80", "GB18030" }, { "x-gbk", "GB18030" },
+	{ "unicode-1-1-utf-7", "UTF-7" }, { "cp-850", "CP850" },
+};
+
+static bool open_charset(struct slice name, iconv_t *cd, bool *utf8)
+{
+	char text[64];
+	if (name.len == 0 || name.len >= sizeof text)
+		return false;
+	for (size_t i = 0; i < name.len; i++) {
+		if (name.ptr[i] <= ' ' || name.ptr[i] > '~' || name.ptr[i] == '/')	/* "//TRANSLIT" is not the sender's to choose */
+			return false;
+		text[i] = name.ptr[i];
+	}
+	text[name.len] = '\0';
+	const char *iconv_name = text;
+	for (size_t i = 0; i < ARRAY_LEN(ALIASES); i++)
+		if (slice_eq_nocase(name, slice_from_cstr(ALIASES[i].mail)))
+			iconv_name = ALIASES[i].iconv;
+	*utf8 = strcmp(iconv_name, "UTF-8") == 0;
+	if (*utf8)
+		return true;
+	*cd = iconv_open("UTF-8", iconv_name);
+	return *cd != (iconv_t)-1;
+}
+
+bool charset_known(struct slice name)
+{
+	iconv_t cd = NULL;
+	bool utf8;
+	if (!open_charset(name, &cd, &utf8))
+		return false;
+	if (!utf8)
+		iconv_close(cd);
+	return true;
+}
+
+/* Converts; at a byte that is no text of the charset, puts U+FFFD and goes on, or (STRICT) stops and says false. */
+static bool convert(iconv_t cd, struct slice in, struct buf *out, bool strict)
+{
+	char *from = (char *)in.ptr;
+	size_t left = in.len;
+	while (left > 0) {
+		buf_reserve(out, left * 4 + 16);
+		char *to = out->ptr + out->len;
+		size_t room = out->cap - out->len, before = room;
+		size_t rc = iconv(cd, &from, &left, &to, &room);
+		int error = errno;
+		out->len += before - room;
+		if (rc != (size_t)-1 || error == E2BIG)
+			continue;
+		if (strict)
+			return false;
+		utf8_put(out, 0xfffd);
+		if (error == EINVAL)	/* cut off at the end */
+			break;
+		from++;
+		left--;
+	}
+	return true;
+}
+
+int charset_to_utf8(struct slice charset, struct slice in, struct buf *out)
+{
+	iconv_t cd = NULL;
+	size_t start = out->len;
+	bool utf8, ok;
+	if (!open_charset(charset, &cd, &utf8))
+		return err_set(E_INVAL, "unsupported charset '%.*s'", (int)MIN(charset.len, 64), charset.ptr);
+	if (utf8) {
+		ok = utf8_valid(in);
+		if (ok)
+			buf_slice(out, in);
+	} else {
+		ok = convert(cd, in, out, true);
+		iconv_close(cd);
+	}
+	if (ok)
+		return 0;
+	buf_truncate(out, start);
+	return err_set(E_INVAL, "the text is not in charset '%.*s'", (int)MIN(charset.len, 64), charset.ptr);
+}
+
+void charset_to_utf8_lossy(struct slice charset, struct slice in, struct buf *out)
+{
+	iconv_t cd = NULL;
+	bool utf8;
+	if (!open_charset(charset, &cd, &utf8) || utf8) {
+		utf8_put_lossy(out, in);
+		return;
+	}
+	convert(cd, in, out, false);
+	iconv_close(cd);
+}
+
+bool charset_guess(struct slice in, char name[32])
+{
+	uchardet_t ud = uchardet_new();
+	bool ok = false;
+	if (uchardet_handle_data(ud, in.ptr, in.len) == 0) {
+		uchardet_data_end(ud);
+		const char *found = uchardet_get_charset(ud);
+		size_t n = strlen(found);
+		if (n > 0 && n < 32) {
+			memcpy(name, found, n + 1);
+			ok = true;
+		}
+	}
+	uchardet_delete(ud);
+	return ok;
+}
