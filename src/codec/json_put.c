@@ -1,33 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A tree as JSON text, byte for byte as serde_json writes it: scripts compare and sign such texts. */
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/utf8.h"
 #include "base/xalloc.h"
-#include "codec/val.h"
-
-/* The digits of F's shortest text that reads back, and the place of the decimal point before them (0.DIGITS * 10^point). */
-static int shortest_digits(double f, char digits[20], int *point)
-{
-	char text[40];
-	/* 15 digits always survive, but for subnormals, which have fewer. */
-	for (int precision = f < 1e-300 ? 0 : 14; precision <= 16; precision++) {
-		snprintf(text, sizeof text, "%.*e", precision, f);
-		if (strtod(text, NULL) == f)
-			break;
-	}
-	int n = 0;
-	char *p = text;
-	for (; *p != 'e'; p++)
-		if (ascii_is_digit(*p))
-			digits[n++] = *p;
-	while (n > 1 && digits[n - 1] == '0')
-		n--;
-	*point = atoi(p + 1) + 1;
-	return n;
-}
+#include "codec/val_float.h"
 
 void json_put_float(struct buf *b, double f)
 {
@@ -43,21 +21,9 @@ void json_put_float(struct buf *b, double f)
 		buf_lit(b, "0.0");
 		return;
 	}
-	n = shortest_digits(fabs(f), digits, &point);
-	if (n <= point && point <= 16) {		/* 1234000.0 */
-		buf_put(b, digits, (size_t)n);
-		for (int i = n; i < point; i++)
-			buf_putc(b, '0');
-		buf_lit(b, ".0");
-	} else if (point > 0 && point <= 16) {		/* 12.34 */
-		buf_put(b, digits, (size_t)point);
-		buf_putc(b, '.');
-		buf_put(b, digits + point, (size_t)(n - point));
-	} else if (point > -5 && point <= 0) {		/* 0.001234 */
-		buf_lit(b, "0.");
-		for (int i = point; i < 0; i++)
-			buf_putc(b, '0');
-		buf_put(b, digits, (size_t)n);
+	n = float_digits(fabs(f), digits, &point);
+	if (point > -5 && point <= 16) {
+		float_put_plain(b, fabs(f));
 	} else {					/* 1.234e+30 */
 		buf_putc(b, digits[0]);
 		if (n > 1) {

@@ -72,9 +72,13 @@ void json_put_string(struct buf *b, struct slice s);			/* with quotes; invalid U
 void json_put_float(struct buf *b, double f);				/* shortest that reads back; 1 is 1.0; NaN and infinities null */
 void json_put_key(struct buf *b, bool *first, struct slice key);	/* ,"key":  for writers that stream an object */
 
-/* TOML 1.0; NAME (a file name) is what errors begin with: "NAME:12: …" */
+/*
+ * TOML 1.1. NAME (a file name) is what errors begin with: "NAME:12: …"; NULL: they show the line and point at the place, on several lines.
+ * Printing keeps the order within a table, tables behind values (val_sort() first for another). Nulls in tables are left out.
+ */
+enum toml_flags { TOML_PLAIN = 0, TOML_PRETTY = 1 /* lists of several items over several lines */, TOML_INLINE_EMPTY = 2 /* an empty table as "x = {}" */ };
 int toml_parse(struct slice text, const char *name, struct arena *a, struct val *out) WARN_UNUSED;
-int toml_put(struct buf *b, const struct val *v, bool pretty) WARN_UNUSED;	/* -E_INVAL: null or top level no table */
+int toml_put(struct buf *b, const struct val *v, int flags) WARN_UNUSED;	/* -E_INVAL: a null in a list, above INT64_MAX, top level no table */
 int yaml_parse(struct slice text, const char *name, struct arena *a, struct val *out) WARN_UNUSED;
 void yaml_put(struct buf *b, const struct val *v);
 
