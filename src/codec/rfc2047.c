@@ -116,16 +116,16 @@ int mail_parse_unstructured(struct slice value, struct buf *out)
 	enum { NOTHING, TEXT, SPACE, WORD } last = NOTHING, before = NOTHING;
 	struct scan s = scan_new(value, NULL);
 	size_t start = out->len;
+	struct buf word = { 0 };
 
 	for (;;) {
 		const char *at = s.p;
-		struct buf word = { 0 };
+		buf_clear(&word);
 		skip_line_ends(&s);
 		if (lex_encoded_word(&s, &word)) {
 			if (last == SPACE && before == WORD)
 				buf_truncate(out, out->len - 1);
 			buf_slice(out, buf_view(&word));
-			buf_fini(&word);
 			skip_line_ends(&s);
 			before = last == SPACE ? TEXT : last;
 			last = WORD;
@@ -144,6 +144,7 @@ int mail_parse_unstructured(struct slice value, struct buf *out)
 			}
 		}
 	}
+	buf_fini(&word);
 	int rc = s.p == s.end ? 0 : scan_finish(&s, true);
 	if (rc < 0)
 		buf_truncate(out, start);
