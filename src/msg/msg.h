@@ -77,7 +77,7 @@ int64_t msg_created_us(const struct msg *m);		/* from the id */
 /* Parts, loaded when absent. A reference for the caller. Yields. */
 int msg_env(struct msg *m, struct msg_env **out) WARN_UNUSED;
 int msg_body(struct msg *m, struct msg_body **out) WARN_UNUSED;
-struct msg_env *msg_env_if_loaded(struct msg *m);	/* NULL when it is not in memory */
+struct msg_env *msg_env_if_loaded(struct msg *m);	/* a reference too; NULL when it is not in memory */
 struct msg_body *msg_body_if_loaded(struct msg *m);
 void msg_set_env(struct msg *m, struct msg_env *env);	/* takes it over; marks dirty */
 void msg_set_body(struct msg *m, struct msg_body *body);
@@ -92,6 +92,7 @@ int msg_schedule_get(struct msg *m, struct msg_schedule *out) WARN_UNUSED;
 /* The table of message:set_scheduling and of the meta spool's "schedule", both ways. */
 int msg_schedule_parse(const struct val *v, struct msg_schedule *out) WARN_UNUSED;
 void msg_schedule_print(const struct msg_schedule *s, struct arena *a, struct val *out);
+void msg_schedule_put_json(struct buf *b, const struct msg_schedule *s);
 
 uint16_t msg_num_attempts(const struct msg *m);
 void msg_set_num_attempts(struct msg *m, uint16_t n);
@@ -130,6 +131,7 @@ struct msg_storage {
 	int (*remove)(struct uuid id);
 };
 void msg_set_storage(const struct msg_storage *s);
+void msg_metrics_init(void);				/* once, at start: message_count and its kin */
 
 /* Bytes of bodies and envelopes in memory, all messages together. */
 int64_t msg_bytes_in_memory(void);
