@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* internal - what the files of this folder share. */
+#pragma once
+#include "spool/commit.h"
+
+struct spool_state {
+	struct store *store[SPOOL_WHICH_COUNT];	/* immutable between spool_start and spool_fini */
+	int64_t start_us;			/* entries made later are not the walks' business */
+};
+extern struct spool_state spool_state;
+
+/* Runs FN on the pool; its error text is the caller's afterwards. Yields. */
+int spool_blocking(int (*fn)(void *arg), void *arg);
