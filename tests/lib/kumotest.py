@@ -1,0 +1,244 @@
+"""What scenarios share: a kumod under a policy on free ports, a scripted SMTP sink, an SMTP client, the log records.
+
+Everything lives in a temporary folder and on 127.0.0.1; programs are ended by pid."""
+import contextlib, glob, http.client, json, os, pwd, re, shutil, signal, socket, subprocess, tempfile, threading, time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+BIN = os.environ.get("BIN_DIR", os.path.join(ROOT, "build", "bin"))
+USER = pwd.getpwuid(os.getuid()).pw_name
+
+PRELUDE = r'''
+local kumo = require 'kumo'
+package.path = os.getenv 'TEST_SHARE' .. '/?.lua;' .. package.path
+local DIR = os.getenv 'TEST_DIR'
+local SINK = math.tointeger(tonumber(os.getenv 'SINK_PORT'))
+local function zone(name) return '$ORIGIN ' .. name .. '.\n@ 300 MX 10 mx.' .. name .. '.\nmx 300 A 127.0.0.1\n' end
+'''
+# OPTIONS are read from globals that a test sets in front: LISTENER, SPOOL, LOG, PATH, QUEUE
+BASE = PRELUDE + r'''
+kumo.on('init', function()
+  kumo.dns.configure_test_resolver { zone 'a.example', zone 'b.example' }
+  for _, n in ipairs { 'data', 'meta' } do
+    local s = { name = n, path = DIR .. '/spool/' .. n, kind = 'RocksDB' }
+    for k, v in pairs(SPOOL or {}) do s[k] = v end
+    kumo.define_spool(s)
+  end
+  local log = { log_dir = DIR .. '/logs', max_segment_duration = '1s' }
+  for k, v in pairs(LOG or {}) do log[k] = v end
+  kumo.configure_local_logs(log)
+  local l = { listen = '127.0.0.1:0', hostname = 'mta.example', relay_hosts = { '127.0.0.1' } }
+  for k, v in pairs(LISTENER or {}) do l[k] = v end
+  kumo.start_esmtp_listener(l)
+  kumo.start_http_listener { listen = '127.0.0.1:0' }
+end)
+kumo.on('get_egress_path_config', function()
+  local p = { smtp_port = SINK, prohibited_hosts = {}, enable_tls = 'Disabled', connection_limit = 4, idle_timeout = '1s' }
+  for k, v in pairs(PATH or {}) do p[k] = v end
+  return kumo.make_egress_path(p)
+end)
+kumo.on('get_queue_config', function()
+  local q = { retry_interval = '2s', max_age = '1h' }
+  for k, v in pairs(QUEUE or {}) do q[k] = v end
+  return kumo.make_queue_config(q)
+end)
+'''
+
+
+def wait_for(what, timeout=20, step=0.05):
+    """The first true value of what(), or its last value when time is up."""
+    end = time.time() + timeout
+    while True:
+        v = what()
+        if v or time.time() > end:
+            return v
+        time.sleep(step)
+
+
+class Sink:
+    """reply(verb, line) gives the answer: None for the usual one, 'close', or 'hang'."""
+    USUAL = {"CONNECT": "220 sink", "MAIL": "250 2.1.0 ok", "RCPT": "250 2.1.5 ok", "DATA": "354 go", "DOT": "250 2.0.0 queued", "QUIT": "221 bye"}
+
+    def __init__(self, reply=None, caps=("PIPELINING", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES"), tls=None):
+        self.reply, self.caps, self.tls, self.messages, self.rcpts, self.commands, self.lock = reply or (lambda v, l: None), caps, tls, [], [], [], threading.Lock()
+        self.s = socket.create_server(("127.0.0.1", 0), backlog=1000)
+        self.port = self.s.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        with contextlib.suppress(OSError):
+            while True:
+                threading.Thread(target=self._serve, args=(self.s.accept()[0],), daemon=True).start()
+
+    def _answer(self, k, verb, line, default):
+        r = self.reply(verb, line)
+        if r == "hang":
+            time.sleep(30)
+            raise OSError
+        if r == "close":
+            raise OSError
+        k.sendall((r or default).replace("\n", "\r\n").encode() + b"\r\n")
+        return r or default
+
+    def _serve(self, k):
+        k.settimeout(60)
+        with contextlib.suppress(OSError):
+            rcpts = []
+            self._answer(k, "CONNECT", "", self.USUAL["CONNECT"])
+            f = k.makefile("rb")
+            for raw in f:
+                line = raw.decode("utf-8", "backslashreplace").rstrip("\r\n")
+                verb = re.split("[ :]", line)[0].upper()
+                with self.lock:
+                    self.commands.append(line)
+                if verb == "EHLO":
+                    lines = ["sink"] + list(self.caps) + (["STARTTLS"] if self.tls else [])
+                    self._answer(k, verb, line, "\n".join("250%s%s" % ("-" if i < len(lines) - 1 else " ", l) for i, l in enumerate(lines)))
+                elif verb == "STARTTLS" and self.tls:
+                    self._answer(k, verb, line, "220 go")
+                    k = self.tls.wrap_socket(k, server_side=True)
+                    f = k.makefile("rb")
+                elif verb == "DATA":
+                    if not self._answer(k, verb, line, self.USUAL[verb]).startswith("354"):
+                        continue
+                    body = b""
+                    for l in f:
+                        if l == b".\r\n":
+                            break
+                        body += l
+                    else:
+                        return
+                    if self._answer(k, "DOT", "", self.USUAL["DOT"]).startswith("2"):
+                        with self.lock:
+                            self.messages.append(body)
+                            self.rcpts += rcpts
+                    rcpts = []
+                else:
+                    r = self._answer(k, verb, line, self.USUAL.get(verb, "250 2.0.0 ok"))
+                    if verb == "RCPT" and r.startswith("2"):
+                        rcpts.append(re.search("<(.*)>", line).group(1))
+                    if verb == "QUIT":
+                        break
+        k.close()
+
+    def wait(self, n, timeout=20):
+        return wait_for(lambda: len(self.messages) >= n, timeout)
+
+    def close(self):
+        self.s.close()
+
+
+class Client:
+    def __init__(self, port, timeout=20):
+        self.s = socket.create_connection(("127.0.0.1", port), timeout)
+        self.f = self.s.makefile("rb")
+        self.greeting = self.reply()
+
+    def reply(self):
+        text = b""
+        while True:
+            line = self.f.readline()
+            text += line
+            if not line or line[3:4] != b"-":
+                return text.decode("utf-8", "backslashreplace").replace("\r\n", "\n").rstrip("\n")
+
+    def send(self, data):
+        self.s.sendall(data if isinstance(data, bytes) else data.encode())
+
+    def cmd(self, line):
+        self.send(line if isinstance(line, bytes) else line.encode() + b"\r\n")
+        return self.reply()
+
+    def mail(self, rcpt="r@a.example", body=b"Subject: x\r\n\r\nbody\r\n", sender="s@from.example"):
+        for line in ("MAIL FROM:<%s>" % sender, *("RCPT TO:<%s>" % r for r in ([rcpt] if isinstance(rcpt, str) else rcpt)), "DATA"):
+            r = self.cmd(line)
+            if r[0] not in "23":
+                return r
+        self.send(body + b".\r\n")
+        return self.reply()
+
+    def close(self):
+        self.s.close()
+
+
+class Kumod:
+    def __init__(self, policy, sink_port=1, dir=None, args=(), wait=True, env=None):
+        self.dir = dir or tempfile.mkdtemp(prefix="kumod-")
+        self.own_dir, self.lines, self.ports, self.ready = dir is None, [], {}, threading.Event()
+        self.policy = os.path.join(self.dir, "init.lua")
+        with open(self.policy, "w") as f:
+            f.write(policy)
+        self.env = dict(os.environ, TEST_DIR=self.dir, TEST_SHARE=os.path.join(ROOT, "share"), SINK_PORT=str(sink_port), KUMO_NODE_ID_PATH=self.dir + "/nodeid", KUMOD_LOG="info", **(env or {}))
+        self.start(args, wait)
+
+    def start(self, args=(), wait=True):
+        self.ports, self.ready = {}, threading.Event()
+        self.p = subprocess.Popen([os.path.join(BIN, "kumod"), "--policy", self.policy, "--user", USER, *args], env=self.env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                  stderr=subprocess.PIPE, text=True, errors="replace")
+        self.reader = threading.Thread(target=self._read, args=(self.p,), daemon=True)
+        self.reader.start()
+        if wait and not wait_for(lambda: self.ready.is_set() or self.p.poll() is not None, 60):
+            raise RuntimeError("kumod did not start:\n" + self.stderr())
+
+    def _read(self, p):
+        for line in p.stderr:
+            self.lines.append(line)
+            m = re.search(r"(\w+) listener on \S*:(\d+)\s*$", line)
+            if m:
+                self.ports.setdefault(m.group(1), int(m.group(2)))
+            if "initialization complete" in line:
+                self.ready.set()
+
+    def stderr(self):
+        return "".join(self.lines)
+
+    def client(self):
+        return Client(self.ports["smtp"])
+
+    def http(self, method, path, body=None):
+        c = http.client.HTTPConnection("127.0.0.1", self.ports["http"], timeout=30)
+        c.request(method, path, json.dumps(body) if body is not None else None, {"Content-Type": "application/json"} if body is not None else {})
+        r = c.getresponse()
+        return r.status, r.read().decode()
+
+    def records(self, subdir="logs"):
+        out = []
+        for path in sorted(glob.glob(os.path.join(self.dir, subdir, "*"))):
+            text = subprocess.run(["zstd", "-dcq", path], capture_output=True).stdout.decode("utf-8", "replace")
+            for line in text.splitlines():
+                with contextlib.suppress(ValueError):
+                    out.append(json.loads(line))
+        return out
+
+    def wait_records(self, type, n=1, timeout=20):
+        return wait_for(lambda: [r for r in self.records() if r["type"] == type][: max(n, 10 ** 9)] if sum(r["type"] == type for r in self.records()) >= n else None, timeout, 0.2) or []
+
+    def stop(self, sig=signal.SIGTERM, timeout=60):
+        if self.p.poll() is None:
+            self.p.send_signal(sig)
+            try:
+                self.p.wait(timeout)
+            except subprocess.TimeoutExpired:
+                self.p.kill()
+                self.p.wait()
+                raise RuntimeError("kumod did not stop in %d s:\n%s" % (timeout, self.stderr()[-3000:]))
+        self.reader.join(5)
+        return self.p.returncode
+
+    def close(self):
+        with contextlib.suppress(RuntimeError):
+            self.stop()
+        if self.own_dir:
+            shutil.rmtree(self.dir, ignore_errors=True)
+
+
+def run_kumod(policy, *args, env=None, timeout=30):
+    """Runs kumod to its end under a policy text: (exit status, stdout, stderr)."""
+    d = tempfile.mkdtemp(prefix="kumod-")
+    try:
+        with open(d + "/init.lua", "w") as f:
+            f.write(policy)
+        e = dict(os.environ, TEST_DIR=d, TEST_SHARE=os.path.join(ROOT, "share"), SINK_PORT="1", KUMO_NODE_ID_PATH=d + "/nodeid", **(env or {}))
+        r = subprocess.run([os.path.join(BIN, "kumod"), "--policy", d + "/init.lua", "--user", USER, *args], env=e, capture_output=True, text=True, errors="replace", timeout=timeout)
+        return r.returncode, r.stdout, r.stderr
+    finally:
+        shutil.rmtree(d, ignore_errors=True)
