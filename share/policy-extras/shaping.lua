@@ -69,7 +69,15 @@ local function is_log_record_queue(domain)
   return utils.ends_with(domain, '.tsa.kumomta')
 end
 
-local load_shaping = kumo.memoize(kumo.shaping.load, {
+local function load_and_log(files, options)
+  local shaping = kumo.shaping.load(files, options)
+  for _, text in ipairs(shaping:get_errors()) do
+    kumo.log_error('shaping: ' .. text)
+  end
+  return shaping
+end
+
+local load_shaping = kumo.memoize(load_and_log, {
   name = 'shaping_data',
   ttl = '1 minute',
   capacity = 10,
