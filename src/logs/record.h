@@ -18,7 +18,7 @@
 	X(LOG_RECEPTION, "Reception") X(LOG_DELIVERY, "Delivery") X(LOG_BOUNCE, "Bounce")                                   \
 	X(LOG_TRANSIENT_FAILURE, "TransientFailure") X(LOG_EXPIRATION, "Expiration") X(LOG_ADMIN_BOUNCE, "AdminBounce")     \
 	X(LOG_OOB, "OOB") X(LOG_FEEDBACK, "Feedback") X(LOG_REJECTION, "Rejection") X(LOG_ADMIN_REBIND, "AdminRebind")      \
-	X(LOG_DEFERRED_INJECT_REBIND, "DeferredInjectRebind") X(LOG_DELAYED, "Delayed") X(LOG_XFER_OUT, "XferOut") X(LOG_XFER_IN, "XferIn")
+	X(LOG_DEFERRED_INJECT_REBIND, "DeferredInjectionRebind") X(LOG_DELAYED, "Delayed") X(LOG_XFER_OUT, "XferOut") X(LOG_XFER_IN, "XferIn")
 enum log_type {
 #define X(n, t) n,
 	LOG_TYPES(X)
