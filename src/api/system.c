@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Endpoints about the process itself: liveness, metrics, the policy's epoch, the diagnostic filter. */
+#include "api/api.h"
+#include "policy/host.h"
+#include "rt/diag.h"
+#include "rt/metrics.h"
+#include <stdlib.h>
+#include "base/xalloc.h"
+
+void api_check_liveness(struct api_call *c)
+{
+	c->resp->status = 200;
+	buf_lit(&c->resp->body, "OK");
+}
+
+static char *prefix_of(struct api_call *c)
+{
+	struct slice rest = c->req->head->query;
+	struct buf name = { 0 }, value = { 0 };
+	char *prefix = NULL;
+
+	while (http1_query_next(&rest, &name, &value)) {
+		if (slice_eq_cstr(buf_view(&name), "prefix"))
+			prefix = arena_strdup(c->arena, buf_view(&value));
+	}
+	buf_fini(&name);
+	buf_fini(&value);
+	return prefix;
+}
+
+void api_metrics(struct api_call *c)
+{
+	c->resp->content_type = SLICE("text/plain; charset=utf-8");
+	metrics_put_prometheus(&c->resp->body, prefix_of(c));
+}
+
+void api_metrics_json(struct api_call *c)
+{
+	c->resp->content_type = SLICE("application/json; charset=utf-8");
+	metrics_put_json(&c->resp->body, prefix_of(c));
+}
+
+void api_bump_config_epoch(struct api_call *c)
+{
+	policy_bump_epoch();
+}
+
+struct log_filter {
+	struct slice filter;
+};
+static const struct opt_field LOG_FILTER_FIELDS[] = {
+	OPT_STR(struct log_filter, filter, NULL, "what KUMOD_LOG would say: \"kumod=debug,info\"", .required = true),
+	OPT_END
+};
+const struct opt_desc API_LOG_FILTER_REQUEST = { .name = "", .fields = LOG_FILTER_FIELDS, .size = sizeof(struct log_filter), .open = true };
+
+void api_set_diagnostic_log_filter(struct api_call *c)
+{
+	struct log_filter f;
+
+	if (api_body(c, &API_LOG_FILTER_REQUEST, &f) < 0)
+		return;
+	if (diag_set_filter(arena_strdup(c->arena, f.filter)) < 0)
+		http_respond(c->resp, 500, "Error: %s", err_text());
+}
