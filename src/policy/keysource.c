@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "policy/keysource.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "base/xalloc.h"
+#include "policy/internal.h"
+#include "rt/offload.h"
+
+#define KEY_MAX (1 << 20)	/* nothing that is a key or a chain of certificates is larger */
+
+int policy_read_key_source(struct opt_ctx *c, const struct val *in, void *out)
+{
+	bool known = in->type == VAL_STR ||
+		     (in->type == VAL_OBJ && (val_get_lit(in, "key_data") != NULL || val_get_lit(in, "event_name") != NULL ||
+					      (val_get_lit(in, "vault_mount") != NULL && val_get_lit(in, "vault_path") != NULL)));
+	if (!known)
+		return opt_fail(c, in, "a key source: the path of a file, {key_data=TEXT}, {event_name=, event_args=} or {vault_mount=, vault_path=}");
+	*(const struct val **)out = in;
+	return 0;
+}
+
+struct read_job {
+	const char *path;
+	struct buf *out;
+	int rc;
+	int error;
+};
+
+static void read_file(void *arg)
+{
+	struct read_job *j = arg;
+	int fd = open(j->path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = 0;
+	if (fd < 0) {
+		j->error = errno;
+		return;
+	}
+	do {
+		buf_reserve(j->out, 8192);
+		n = read(fd, j->out->ptr + j->out->len, 8192);
+		if (n > 0)
+			j->out->len += n;
+	} while (n > 0 && j->out->len <= KEY_MAX);
+	if (n < 0)
+		j->error = errno;
+	else if (j->out->len > KEY_MAX)
+		j->error = EFBIG;
+	close(fd);
+}
+
+static int load_file(struct slice path, struct buf *out)
+{
+	char *text = xmemdup0(path.ptr, path.len);
+	struct read_job j = { text, out, 0, 0 };
+	int rc = 0;
+	rt_offload(read_file, &j);
+	if (j.error != 0) {
+		errno = j.error;
+		rc = err_errno(E_IO, "reading key file %s", text);
+	}
+	free(text);
+	return rc;
+}
+
+static int push_args(lua_State *L, const struct val *args)
+{
+	int n = 0;
+	for (uint32_t i = 0; args != NULL && args->type == VAL_LIST && i < args->n; i++, n++) {
+		luaL_checkstack(L, 2, "event_args");
+		policy_push_val(L, &args->items[i]);
+	}
+	return n;
+}
+
+static int load_event(const struct val *source, struct buf *out)
+{
+	struct slice name = val_get_str(source, SLICE("event_name"));
+	struct policy_call c;
+	int rc;
+
+	if (name.ptr == NULL)
+		return err_set(E_INVAL, "key source: event_name must be a string");
+	if ((rc = policy_call_begin_name(&c, name)) < 0)
+		return rc;
+	rc = policy_call_run(&c, push_args(c.L, val_get_lit(source, "event_args")), 1);
+	if (rc == 0) {
+		size_t len;
+		const char *data = lua_type(c.L, -1) == LUA_TSTRING ? lua_tolstring(c.L, -1, &len) : NULL;
+		if (data != NULL)
+			buf_put(out, data, len);
+		else
+			rc = err_set(E_POLICY, "the handler of %.*s must return a string, it returned %s", SLICE_ARG(name), luaL_typename(c.L, -1));
+	}
+	policy_call_end(&c);
+	return rc;
+}
+
+int policy_key_load(const struct val *source, struct buf *out)
+{
+	if (source->type == VAL_STR)
+		return load_file(source->s, out);
+	const struct val *data = val_get_lit(source, "key_data");
+	if (data != NULL && data->type == VAL_STR) {
+		buf_slice(out, data->s);
+		return 0;
+	}
+	if (val_get_lit(source, "event_name") != NULL)
+		return load_event(source, out);
+	if (val_get_lit(source, "vault_path") != NULL)
+		return err_set(E_UNSUPPORTED, "key source: HashiCorp Vault is not supported yet");
+	return err_set(E_INVAL, "key source: expected the path of a file, {key_data=TEXT}, {event_name=, event_args=} or {vault_mount=, vault_path=}");
+}
