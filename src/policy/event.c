@@ -182,6 +182,24 @@ int policy_call_run(struct policy_call *c, int nargs, int nresults)
 	return 0;
 }
 
+int policy_call_function(struct policy_call *c, int nargs, int nresults)
+{
+	struct policy_state *st = c->state;
+	OBJ_CHECK(st, POLICY_STATE_MAGIC);
+	free(c->reject_text);
+	c->reject_text = NULL;
+	int rc = rt_check();
+	if (rc < 0)
+		return rc;
+	st->event = c->event;
+	if (lua_pcall(c->L, nargs, nresults, c->base) != LUA_OK)
+		rc = policy_error_take(c->L, c);
+	st->event = NULL;
+	if (rc < 0 && rc != -E_REJECT)
+		st->broken = true;
+	return rc;
+}
+
 void policy_call_end(struct policy_call *c)
 {
 	struct policy_state *st = c->state;

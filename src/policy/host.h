@@ -70,6 +70,9 @@ int policy_call_begin_name(struct policy_call *c, struct slice event) WARN_UNUSE
 /* Calls the handlers with the NARGS values on top; leaves NRESULTS values (nil where nothing came). 0, -E_REJECT, -E_POLICY (err_text
    holds message, file:line and traceback; logged by the caller), -E_CANCELED, -E_TIMEOUT. Yields. */
 int policy_call_run(struct policy_call *c, int nargs, int nresults) WARN_UNUSED;
+/* For calls that stay open, as a custom_lua connection does: calls the function below the NARGS values on top of the stack, in the same state.
+   As policy_call_run; after a failure other than -E_REJECT the state is not used again by others. Yields. */
+int policy_call_function(struct policy_call *c, int nargs, int nresults) WARN_UNUSED;
 void policy_call_end(struct policy_call *c);
 
 /* The policy file of a daemon or script; compiled once for each epoch. */
