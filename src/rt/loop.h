@@ -2,7 +2,7 @@
 /*
  * loop - shards: a thread each with an epoll loop, timers, a run queue of fibers and an inbox.
  *
- * Thread:  rt_post and rt_stop from any (also signal-safe: rt_stop_from_signal); the rest says so.
+ * Thread:  rt_post and rt_stop from any; the rest says so.
  * Memory:  shards live from rt_init to rt_fini.
  */
 #pragma once
@@ -21,6 +21,7 @@ int rt_init(const struct rt_conf *conf) WARN_UNUSED;
 /* Starts the other shards, runs shard 0 on the calling thread, with MAIN as its first fiber; returns when MAIN has returned and rt_stop was
    called (or MAIN returned: that stops too): every fiber still alive is canceled and unwound first, for at most 5 s. */
 void rt_run(void (*main_fn)(void *arg), void *arg);
+void rt_stop(void);	/* cancels MAIN, which unwinds and so ends rt_run; from any thread, and from signal handlers */
 void rt_fini(void);
 
 int rt_shard_count(void);
@@ -43,5 +44,5 @@ void rt_timer_init(struct rt_timer *t, void (*fn)(struct rt_timer *t));
 void rt_timer_start(struct rt_timer *t, int64_t delay_ms);	/* restarts when running */
 void rt_timer_stop(struct rt_timer *t);				/* no-op when not running */
 
-/* SIGINT, SIGTERM, SIGHUP wake rt_wait_signal; returns the number. Call rt_signals_block before threads start (rt_init does). Yields. */
+/* SIGINT, SIGTERM, SIGHUP wake rt_wait_signal; returns the number. They are blocked from rt_init on, and SIGPIPE is ignored: call it before threads start. Yields. */
 int rt_wait_signal(void);

@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/un.h>
+#include <unistd.h>
+#include "base/xalloc.h"
+#include "rt/diag.h"
+#include "rt/internal.h"
+#include "rt/io.h"
+
+#define EMFILE_PAUSE_MS 100
+
+/* -- descriptors of others -- */
+
+static int wait_once(int fd, int events, int64_t timeout_ms)
+{
+	struct rt_shard *s = rt_shard_self();
+	struct poll_slot slot = { 0 };
+	uint32_t ev = EPOLLONESHOT | (events & RT_READ ? EPOLLIN | EPOLLRDHUP : 0) | (events & RT_WRITE ? EPOLLOUT : 0);
+	int rc;
+
+	if ((rc = shard_poll_add(s, fd, ev, &slot)) < 0)
+		return rc;
+	slot.reader.fiber = slot.writer.fiber = rt_fiber_self();
+	slot.reader.wait = slot.writer.wait = fiber_wait_prepare(false);
+	rc = fiber_wait_commit(timeout_ms);
+	epoll_ctl(s->epoll_fd, EPOLL_CTL_DEL, fd, NULL);
+	return rc;
+}
+
+int rt_fd_wait(int fd, int events, int64_t timeout_ms)
+{
+	int rc = rt_check();
+
+	if (rc < 0)
+		return rc;
+	rc = wait_once(fd, events, timeout_ms);
+	if (rc == -E_EXIST) { /* another fiber waits for the same descriptor, perhaps the other way */
+		int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+		if (copy < 0)
+			return err_errno(E_IO, "duplicating a descriptor");
+		rc = wait_once(copy, events, timeout_ms);
+		close(copy);
+	}
+	return rc;
+}
+
+/* -- addresses -- */
+
+int rt_fd_addrs(int fd, struct netaddr *local, struct netaddr *peer)
+{
+	struct sockaddr_storage ss = { 0 };
+	socklen_t len = sizeof ss;
+
+	if (local) {
+		if (getsockname(fd, (struct sockaddr *)&ss, &len) < 0)
+			return err_errno(E_IO, "getsockname");
+		netaddr_from_sockaddr(&ss, len, local);
+	}
+	if (peer) {
+		len = sizeof ss;
+		if (getpeername(fd, (struct sockaddr *)&ss, &len) < 0)
+			return err_errno(E_IO, "getpeername");
+		netaddr_from_sockaddr(&ss, len, peer);
+	}
+	return 0;
+}
+
+static void set_nodelay(int fd)
+{
+	int one = 1;
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one); /* refused for Unix sockets, which need none */
+}
+
+/* -- listening -- */
+
+#define LISTENER_MAGIC OBJ_MAGIC('L', 'S', 'T', 'N')
+struct rt_listener {
+	uint32_t magic;
+	int fd;
+	struct netaddr addr;
+	struct poll_slot poll;
+	struct rt_shard *shard;		/* of the first rt_accept */
+	bool exhausted;			/* told about missing descriptors already */
+};
+
+int rt_listen(const struct netaddr *at, int backlog, struct rt_listener **out)
+{
+	struct sockaddr_storage ss = { 0 };
+	socklen_t len = netaddr_to_sockaddr(at, &ss);
+	char text[128];
+	int one = 1, fd = socket(ss.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return err_errno(E_IO, "socket for %s", netaddr_text(at, text));
+	if (ss.ss_family != AF_UNIX)
+		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+	if (bind(fd, (struct sockaddr *)&ss, len) < 0 || listen(fd, backlog) < 0) {
+		int rc = err_errno(E_IO, "listening on %s", netaddr_text(at, text));
+		close(fd);
+		return rc;
+	}
+	struct rt_listener *l = xzalloc(sizeof *l);
+	OBJ_INIT(l, LISTENER_MAGIC);
+	l->fd = fd;
+	if (rt_fd_addrs(fd, &l->addr, NULL) < 0)
+		l->addr = *at;
+	*out = l;
+	return 0;
+}
+
+void rt_listener_addr(const struct rt_listener *l, struct netaddr *out)
+{
+	OBJ_CHECK(l, LISTENER_MAGIC);
+	*out = l->addr;
+}
+
+static int listener_await(struct rt_listener *l)
+{
+	int rc;
+
+	l->poll.readable = false;
+	if (!l->poll.registered) {
+		l->shard = rt_shard_self();
+		if ((rc = shard_poll_add(l->shard, l->fd, EPOLLIN | EPOLLET, &l->poll)) < 0)
+			return rc;
+	}
+	assert(l->shard == rt_shard_self() && l->poll.reader.fiber == NULL && "one fiber accepts");
+	rc = 0;
+	while (rc == 0 && !l->poll.readable) {
+		l->poll.reader.fiber = rt_fiber_self();
+		l->poll.reader.wait = fiber_wait_prepare(false);
+		rc = fiber_wait_commit(INT64_MAX);
+		l->poll.reader.fiber = NULL;
+	}
+	return rc;
+}
+
+static bool is_shortage(int e)
+{
+	return e == EMFILE || e == ENFILE || e == ENOBUFS || e == ENOMEM;
+}
+
+int rt_accept(struct rt_listener *l, int *fd, struct netaddr *peer)
+{
+	struct sockaddr_storage ss;
+	char text[128];
+	int rc;
+
+	OBJ_CHECK(l, LISTENER_MAGIC);
+	while ((rc = rt_check()) == 0) {
+		socklen_t len = sizeof ss;
+		memset(&ss, 0, sizeof ss);
+		int got = accept4(l->fd, (struct sockaddr *)&ss, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+		if (got >= 0) {
+			l->exhausted = false;
+			set_nodelay(got);
+			if (peer)
+				netaddr_from_sockaddr(&ss, len, peer);
+			*fd = got;
+			fiber_count_immediate();
+			return 0;
+		}
+		if (errno == EAGAIN) {
+			if ((rc = listener_await(l)) < 0)
+				return rc;
+		} else if (is_shortage(errno)) {
+			if (!l->exhausted)
+				diag_error("kumo.rt", "accepting on %s: %s; connections wait until some end (raise LimitNOFILE)", netaddr_text(&l->addr, text), strerror(errno));
+			l->exhausted = true;
+			if ((rc = rt_sleep_ms(EMFILE_PAUSE_MS)) < 0)
+				return rc;
+		} else if (errno == EBADF || errno == EINVAL || errno == ENOTSOCK) {
+			return err_errno(E_IO, "accepting on %s", netaddr_text(&l->addr, text));
+		}
+		/* everything else is the new connection's own failure (accept(2)): on to the next */
+	}
+	return rc;
+}
+
+void rt_listener_close(struct rt_listener **lp)
+{
+	struct rt_listener *l = *lp;
+
+	*lp = NULL;
+	if (l == NULL)
+		return;
+	OBJ_CHECK(l, LISTENER_MAGIC);
+	assert(l->poll.reader.fiber == NULL);
+	if (l->poll.registered)
+		epoll_ctl(l->shard->epoll_fd, EPOLL_CTL_DEL, l->fd, NULL);
+	close(l->fd);
+	OBJ_FINI(l, LISTENER_MAGIC);
+	free(l);
+}
+
+/* -- connecting -- */
+
+static int bind_source(int fd, const struct ipaddr *source)
+{
+	struct netaddr from = { .ip = *source };
+	struct sockaddr_storage ss = { 0 };
+	socklen_t len = netaddr_to_sockaddr(&from, &ss);
+	char text[128];
+	int one = 1;
+
+	(void)setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof one); /* the port is chosen when the peer is known: 4-tuples, not ports, are scarce */
+	if (bind(fd, (struct sockaddr *)&ss, len) < 0)
+		return err_errno(E_IO, "binding to source address %s", netaddr_text(&from, text));
+	return 0;
+}
+
+static int connect_wait(int fd, int64_t timeout_ms)
+{
+	int e = 0, rc;
+	socklen_t len = sizeof e;
+
+	if ((rc = rt_fd_wait(fd, RT_WRITE, timeout_ms)) < 0)
+		return rc;
+	getsockopt(fd, SOL_SOCKET, SO_ERROR, &e, &len);
+	errno = e;
+	return e ? err_errno(E_IO, "connect") : 0;
+}
+
+int rt_connect(const struct netaddr *to, const struct ipaddr *source, int64_t timeout_ms, int *out)
+{
+	struct sockaddr_storage ss = { 0 };
+	socklen_t len = netaddr_to_sockaddr(to, &ss);
+	int rc = rt_check();
+
+	if (rc < 0)
+		return rc;
+	int fd = socket(ss.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return err_errno(E_IO, "socket");
+	set_nodelay(fd);
+	if (source && source->family)
+		rc = bind_source(fd, source);
+	if (rc == 0 && connect(fd, (struct sockaddr *)&ss, len) < 0)
+		rc = errno == EINPROGRESS ? connect_wait(fd, timeout_ms) : err_errno(E_IO, "connect");
+	if (rc < 0) {
+		close(fd);
+		return rc;
+	}
+	*out = fd;
+	return 0;
+}
