@@ -128,6 +128,26 @@ local function make_signer(data, block, domain)
   return kumo.dkim.rsa_sha256_signer(params)
 end
 
+-- Signers are made once for each copy of the data, which lives for some seconds: then keys and settings are read again.
+local function get_signer(data, block, domain)
+  local signers = data.signers
+  if not signers then
+    signers = {}
+    data.signers = signers
+  end
+  local by_domain = signers[block]
+  if not by_domain then
+    by_domain = {}
+    signers[block] = by_domain
+  end
+  local signer = by_domain[domain]
+  if not signer then
+    signer = make_signer(data, block, domain)
+    by_domain[domain] = signer
+  end
+  return signer
+end
+
 -- The domain that a message is from: that of its From header, or without one that of its envelope.
 local function sender_domain(msg)
   local ok, from = pcall(msg.from_header, msg)
@@ -139,7 +159,7 @@ local function sign(data, msg)
   local domain = sender_domain(msg)
   local block = domain and data.domain[domain]
   if block then
-    msg:dkim_sign(make_signer(data, block, domain))
+    msg:dkim_sign(get_signer(data, block, domain))
   end
   for _, name in ipairs(data.base.additional_signatures or {}) do
     local signature = data.signature[name]
@@ -151,7 +171,7 @@ local function sign(data, msg)
       if not signing_domain then
         error(string.format("[signature.\"%s\"] has no domain, and neither has the message", name), 0)
       end
-      msg:dkim_sign(make_signer(data, signature, signing_domain))
+      msg:dkim_sign(get_signer(data, signature, signing_domain))
     end
   end
 end

@@ -120,12 +120,28 @@ local QueueHelperConfig = typing.record('QueueHelperConfig', {
   queue = typing.option(typing.map(typing.string, DomainConfig)),
 })
 
-local function any_overall_rate(node)
-  if node.config.overall_max_message_rate then
+-- Whether the block or one below it has the option.
+local function uses_option(node, option)
+  if node.config[option] ~= nil then
     return true
   end
   for _, child in pairs(node.children) do
-    if any_overall_rate(child) then
+    if uses_option(child, option) then
+      return true
+    end
+  end
+  return false
+end
+
+-- Whether the option is used anywhere: what nobody asks for should cost nothing.
+local function is_used(data, option)
+  for _, node in pairs(data.queue) do
+    if uses_option(node, option) then
+      return true
+    end
+  end
+  for _, tenant in pairs(data.tenant) do
+    if tenant[option] ~= nil then
       return true
     end
   end
@@ -141,12 +157,8 @@ local function load_data(file_names)
     queues[name] = utils.recursive_merge_into(data.queue[domain], queues[name] or {})
   end
   data.queue = queues
-  for _, node in pairs(queues) do
-    data.has_overall_rates = data.has_overall_rates or any_overall_rate(node)
-  end
-  for _, tenant in pairs(data.tenant) do
-    data.has_overall_rates = data.has_overall_rates or tenant.overall_max_message_rate ~= nil
-  end
+  data.has_overall_rates = is_used(data, 'overall_max_message_rate')
+  data.has_routing_domains = is_used(data, 'routing_domain')
   return data
 end
 
@@ -235,7 +247,7 @@ local function apply(data, msg)
     msg:set_meta('campaign', campaign)
   end
 
-  if not msg:get_meta 'routing_domain' then
+  if data.has_routing_domains and not msg:get_meta 'routing_domain' then
     local _, routing_domain = resolve_config(data, msg:recipient_list()[1].domain, tenant, campaign)
     if routing_domain then
       msg:set_meta('routing_domain', routing_domain)
