@@ -2,6 +2,7 @@
 /* kcli - operates a running kumod through its HTTP API: the table of subcommands. */
 #include "kcli/commands.h"
 #include "base/err.h"
+#include <stdio.h>
 
 static const char *check_set(const char *text)
 {
