@@ -12,7 +12,7 @@ static const struct { const char *mail, *iconv; } ALIASES[] = {
 	{ "iso-8859-1", "CP1252" }, { "latin1", "CP1252" }, { "iso-8859-9", "CP1254" }, { "iso-8859-8-i", "ISO-8859-8" },
 	{ "ks_c_5601-1987", "CP949" }, { "ks_c_5601", "CP949" }, { "euc-kr", "CP949" },
 	{ "gb2312", "GB18030" }, { "gbk", "GB18030" }, { "gb_2312-80", "GB18030" }, { "x-gbk", "GB18030" },
-	{ "unicode-1-1-utf-7", "UTF-7" }, { "cp-850", "CP850" },
+	{ "cp-850", "CP850" },
 };
 
 static bool open_charset(struct slice name, iconv_t *cd, bool *utf8)
@@ -30,6 +30,9 @@ static bool open_charset(struct slice name, iconv_t *cd, bool *utf8)
 	for (size_t i = 0; i < ARRAY_LEN(ALIASES); i++)
 		if (slice_eq_nocase(name, slice_from_cstr(ALIASES[i].mail)))
 			iconv_name = ALIASES[i].iconv;
+	/* UTF-7 hides what a text says from whoever scans it */
+	if (slice_find_nocase(name, SLICE("utf-7")) >= 0 || slice_eq_nocase(name, SLICE("utf7")))
+		return false;
 	*utf8 = strcmp(iconv_name, "UTF-8") == 0;
 	if (*utf8)
 		return true;

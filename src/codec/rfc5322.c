@@ -278,8 +278,11 @@ static int parse_date(struct slice value, struct arena *a, struct val *out)
 {
 	int64_t us;
 	int rc = mail_parse_date(value, &us);
-	if (rc == 0)
-		*out = val_int(us);
+	if (rc == 0) {
+		*out = val_obj();
+		val_put_lit(a, out, "us", val_int(us));
+		val_put_lit(a, out, "zone", val_int(mail_date_zone(value)));
+	}
 	return rc;
 }
 
@@ -304,11 +307,12 @@ static int put_unstructured(struct buf *b, const struct val *v)
 
 static int put_date(struct buf *b, const struct val *v)
 {
-	if (v->type != VAL_INT)
+	const struct val *us = val_get_lit(v, "us"), *zone = val_get_lit(v, "zone");
+	if (us == NULL || us->type != VAL_INT)
 		return err_set(E_INVAL, "deserialize error: invalid type: %s, expected a time", val_type_name(v->type));
 	/* Thu, 1 Jan 2026: no leading zero in the day, as this rebuilder has always written it */
 	struct buf t = { 0 };
-	time_put_rfc2822(&t, v->i, 0);
+	time_put_rfc2822(&t, us->i, zone != NULL ? (int)zone->i : 0);
 	const char *s = buf_cstr(&t);
 	buf_put(b, s, 5);
 	buf_cstr_put(b, s[5] == '0' ? s + 6 : s + 5);

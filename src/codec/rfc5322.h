@@ -7,6 +7,7 @@
  * Structured values are `struct val`s in the shape that the Lua API shows:
  *	mailbox        {name = "A B" or absent, address = {local_part = "a", domain = "b.example"}}
  *	group          {name = "G", entries = [mailbox, …]}
+ *	date           {us = microseconds since 1970, zone = seconds east of UTC}
  *	auth. results  {serv_id, version?, results = [{method, method_version?, result, reason?, props = {"header.d" = …}}]}
  *
  * Thread:  any.
@@ -69,6 +70,7 @@ int mail_parse_auth_results(struct slice value, struct arena *a, struct val *out
 int mail_parse_arc_auth_results(struct slice value, struct arena *a, struct val *out) WARN_UNUSED;	/* with "instance" */
 /* A date-time of RFC 5322 in microseconds; comments are skipped. */
 int mail_parse_date(struct slice value, int64_t *us) WARN_UNUSED;
+int32_t mail_date_zone(struct slice value);			/* seconds east of UTC that a date-time names; 0 for what is none */
 
 /* MIME parameters (RFC 2045, 2231), sections joined and decoded on reading. */
 enum mime_param_encoding { MIME_PARAM_PLAIN, MIME_PARAM_2231, MIME_PARAM_WORD /* RFC 2047 */, MIME_PARAM_QUOTED_WORD };

@@ -280,18 +280,44 @@ int mail_parse_message_id_list(struct slice value, struct arena *a, struct val *
 	return scan_finish(&s, any);
 }
 
-int mail_parse_date(struct slice value, int64_t *us)
+/* The words of a date, without comments, one blank between them. */
+static void plain_date(struct slice value, struct buf *plain)
 {
-	struct buf plain = { 0 };
 	struct scan s = scan_new(value, NULL);
 	while (s.p < s.end) {
 		if (lex_cfws(&s)) {
-			if (plain.len > 0)
-				buf_putc(&plain, ' ');
+			if (plain->len > 0)
+				buf_putc(plain, ' ');
 			continue;
 		}
-		buf_putc(&plain, *s.p++);
+		buf_putc(plain, *s.p++);
 	}
+}
+
+int32_t mail_date_zone(struct slice value)
+{
+	static const struct { const char *name; int hours; } NAMED[] = {
+		{ "EST", -5 }, { "EDT", -4 }, { "CST", -6 }, { "CDT", -5 }, { "MST", -7 }, { "MDT", -6 }, { "PST", -8 }, { "PDT", -7 },
+	};
+	struct buf plain = { 0 };
+	int32_t zone = 0;
+	uint64_t n;
+	plain_date(value, &plain);
+	struct slice s = slice_trim(buf_view(&plain));
+	struct slice word = slice_sub(s, slice_rchr(s, ' ') + 1, SIZE_MAX);
+	if (word.len == 5 && (word.ptr[0] == '+' || word.ptr[0] == '-') && slice_to_u64(slice_sub(word, 1, 4), &n) == 0)
+		zone = (int32_t)(n / 100 * 3600 + n % 100 * 60) * (word.ptr[0] == '-' ? -1 : 1);
+	for (size_t i = 0; i < ARRAY_LEN(NAMED); i++)
+		if (slice_eq_nocase(word, slice_from_cstr(NAMED[i].name)))
+			zone = NAMED[i].hours * 3600;
+	buf_fini(&plain);
+	return zone;
+}
+
+int mail_parse_date(struct slice value, int64_t *us)
+{
+	struct buf plain = { 0 };
+	plain_date(value, &plain);
 	int rc = time_parse_rfc2822(slice_trim(buf_view(&plain)), us);
 	buf_fini(&plain);
 	return rc;

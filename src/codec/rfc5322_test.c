@@ -113,7 +113,8 @@ static const struct { enum mail_kind kind; const char *json, *out; } WRITTEN[] =
 	{ MAIL_AUTH_RESULTS, "{\"serv_id\":\"m\",\"results\":[{\"method\":\"dkim\",\"result\":\"fail\",\"reason\":\"odd \\\"r\\\" (x)\",\"props\":{\"header.d\":\"f.example\",\"header.b\":\"a/d=\"}}]}",
 	  "m;\r\n\tdkim=fail reason=\"odd \\\"r\\\" (x)\"\r\n\theader.b=\"a/d=\"\r\n\theader.d=f.example" },
 	{ MAIL_AUTH_RESULTS, "{\"serv_id\":\"m\",\"results\":[{\"method\":\"spf\"}]}", NULL },
-	{ MAIL_DATE, "1767261600000000", "Thu, 1 Jan 2026 10:00:00 +0000" },
+	{ MAIL_DATE, "{\"us\":1767261600000000,\"zone\":0}", "Thu, 1 Jan 2026 10:00:00 +0000" },
+	{ MAIL_DATE, "{\"us\":1767261600000000,\"zone\":-5400}", "Thu, 1 Jan 2026 08:30:00 -0130" },
 };
 
 static void test_written(void **st)
