@@ -14,7 +14,7 @@
 
 /* Takes over M (the queue's reference), whose parts are stored already unless its spooling is deferred. NAME as msg_queue_name gives it. Resolves
    the queue's configuration (policy) when it is new or stale, the egress path too when M is due now. 0, or the policy's error: then nothing was
-   queued. Yields. */
+   queued and the reference is the caller's still. Yields. */
 int queue_insert(struct msg *m, struct slice name) WARN_UNUSED;
 /* Makes sure that the queue NAME exists and has a configuration that can be read, so that a session can refuse before it stores anything.
    0, or the policy's error. Yields on a miss. */
@@ -22,6 +22,8 @@ int queue_prepare(struct slice name) WARN_UNUSED;
 /* The same for messages met at start in the spool. */
 int queue_insert_spooled(struct msg *m) WARN_UNUSED;
 
+/* Registers events, metrics and the protocols that live here: before the policy is loaded. */
+void queue_init(void);
 /* Starts the maintainers; queue_stop ends intake of work, closes connections at message borders, returns messages to the spool. Yields. */
 int queue_start(void) WARN_UNUSED;
 void queue_stop(void);

@@ -263,7 +263,9 @@ static struct conf *conf_of_proto(enum queue_proto p, struct slice target)
 	*o = *queue_opts_of(c);
 	o->protocol = (struct queue_protocol_opts){ .kind = p, .batch_size = 1, .min_batch_size = 1, .dir_mode = -1, .file_mode = -1,
 						    .target = target.ptr ? arena_dup(a, target) : SLICE_NONE };
-	if (p == PROTO_HTTP_GENERATOR || p == PROTO_DEFERRED_SMTP || p == PROTO_XFER) {
+	if (p == PROTO_XFER)
+		o->retry_interval = 10 * 1000000000LL;
+	if (p == PROTO_HTTP_GENERATOR || p == PROTO_DEFERRED_SMTP) {
 		o->retry_interval = 60 * 1000000000LL;
 		o->max_retry_interval = 20 * 60 * 1000000000LL;
 		o->has_max_retry_interval = true;

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include "base/timefmt.h"
 #include "base/xalloc.h"
-#include "queue/admin_int.h"
+#include "queue/admin/int.h"
 #include "queue/ready/dispatch_int.h"
 #include "queue/health.h"
 #include "queue/record.h"

@@ -110,4 +110,5 @@ int dispatch_wait_rate(struct dispatcher *d, struct slice name, const struct rat
 void dispatch_start(struct ready_queue *q);	/* the queue's lock is held */
 bool dispatch_abort(struct ready_queue *q, struct uuid session_id);
 void dispatch_check_progress(struct ready_queue *q);	/* ends those that hang */
+int64_t dispatch_watchdog_ms(struct ready_queue *q);	/* the queue's lock is held */
 void dispatch_print(struct dispatcher *d, struct arena *a, struct val *out);	/* the queue's lock is held */

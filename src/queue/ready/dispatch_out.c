@@ -226,12 +226,12 @@ bool dispatch_abort(struct ready_queue *q, struct uuid session_id)
 	return found;
 }
 
-static int64_t watchdog_ms(struct dispatcher *d)
+int64_t dispatch_watchdog_ms(struct ready_queue *q)
 {
-	const struct path_opts *o = path_opts_of(d->rq->path);
+	const struct path_opts *o = path_opts_of(q->path);
 	if (o->has_watchdog)
 		return o->dispatcher_progress_watchdog_timeout / 1000000;
-	if (d->rq->proto != PROTO_SMTP && d->rq->proto != PROTO_XFER)
+	if (q->proto != PROTO_SMTP && q->proto != PROTO_XFER)
 		return 600000;
 	const int64_t each[] = { o->mail_from_timeout, o->rcpt_to_timeout, o->data_timeout, o->data_dot_timeout };
 	int64_t longest = 0;
@@ -246,7 +246,7 @@ void dispatch_check_progress(struct ready_queue *q)
 	rt_lock(&q->lock);
 	LIST_EACH(l, &q->conns) {
 		struct dispatcher *d = LIST_ENTRY(l, struct dispatcher, in_conns);
-		int64_t left = atomic_load(&d->progress_ms) + watchdog_ms(d) - now;
+		int64_t left = atomic_load(&d->progress_ms) + dispatch_watchdog_ms(q) - now;
 		if (d->phase == PHASE_IDLE || d->phase == PHASE_LEASE || !d->fiber || d->watchdog_fired)
 			continue;
 		if (left > 0)
@@ -255,7 +255,7 @@ void dispatch_check_progress(struct ready_queue *q)
 		d->stuck_phase = d->phase;
 		d->stuck_us = d->phase_us;
 		metric_add(q->metrics.watchdog, 1);
-		diag_error("kumo.queue", "%.*s: a connection made no progress for %lld ms in %s and is ended", SLICE_ARG(q->name), (long long)watchdog_ms(d), PHASES[d->phase]);
+		diag_error("kumo.queue", "%.*s: a connection made no progress for %lld ms in %s and is ended", SLICE_ARG(q->name), (long long)dispatch_watchdog_ms(q), PHASES[d->phase]);
 		rt_fiber_cancel(d->fiber);
 	}
 	rt_unlock(&q->lock);

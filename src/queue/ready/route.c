@@ -2,7 +2,7 @@
 #include "queue/ready/route.h"
 #include <stdlib.h>
 #include "base/xalloc.h"
-#include "queue/admin_int.h"
+#include "queue/admin/int.h"
 #include "queue/health.h"
 #include "rt/clock.h"
 #include "rt/diag.h"

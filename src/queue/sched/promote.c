@@ -2,7 +2,7 @@
 /* promote - what a message goes through between being due and standing in a ready queue. */
 #include "base/timefmt.h"
 #include "policy/objects.h"
-#include "queue/admin_int.h"
+#include "queue/admin/int.h"
 #include "queue/proto/maildir.h"
 #include "queue/record.h"
 #include "queue/ready/route.h"
@@ -13,7 +13,6 @@
 #include "spool/spool.h"
 
 static const struct policy_event EV_THROTTLE = { "throttle_insert_ready_queue", POLICY_MULTI };
-void promote_init(void);
 void promote_init(void) { policy_event_register(&EV_THROTTLE); }
 
 /* A TransientFailure record of the queue itself, and the same as the reason to requeue. */

@@ -11,7 +11,6 @@
 #include "rt/fiber.h"
 
 static const struct policy_event EV_REQUEUE = { "requeue_message", POLICY_MULTI };
-void requeue_init(void);
 void requeue_init(void) { policy_event_register(&EV_REQUEUE); }
 
 void sched_expire(struct msg *m, const struct conf *conf, struct slice site, struct slice text)
@@ -93,17 +92,11 @@ static bool expire_if_late(struct sched_queue *q, struct msg *m)
 	return expired;
 }
 
-static void insert_or_report(struct sched_queue *q, struct msg *m, struct queue_context ctx)
-{
-	if (sched_insert(q, m, ctx) < 0)
-		diag_error("kumo.queue", "%.*s: %s", SLICE_ARG(q->name), err_text());
-}
-
 void sched_requeue_into(struct sched_queue *q, struct msg *m, bool increment, int64_t delay_ms, struct queue_context ctx)
 {
 	if (increment) {
 		if (count_attempt(q, m))
-			insert_or_report(q, m, ctx);
+			sched_insert_or_report(q, m, ctx);
 		return;
 	}
 	if (delay_ms < 0)
@@ -113,7 +106,7 @@ void sched_requeue_into(struct sched_queue *q, struct msg *m, bool increment, in
 	else if (msg_delay_by(m, delay_ms) < 0)
 		msg_set_due_us(m, rt_wall_us() + delay_ms * 1000);
 	if (!expire_if_late(q, m))
-		insert_or_report(q, m, ctx);
+		sched_insert_or_report(q, m, ctx);
 }
 
 /* --- the event ---------------------------------------------------------------------------------------------------------------------- */
@@ -243,7 +236,7 @@ void sched_reinsert(struct msg *m, struct queue_context ctx)
 	} else if (sched_get(buf_view(&name), &q) < 0) {
 		keep_in_spool(m, "configuration of a queue");
 	} else {
-		insert_or_report(q, m, ctx);
+		sched_insert_or_report(q, m, ctx);
 		sched_unref(&q);
 	}
 	rt_shield_leave(&sh);

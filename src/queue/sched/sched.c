@@ -4,7 +4,7 @@
 #include "base/rand.h"
 #include "base/timefmt.h"
 #include "base/xalloc.h"
-#include "queue/admin_int.h"
+#include "queue/admin/int.h"
 #include "queue/record.h"
 #include "queue/sched/sched_int.h"
 #include "rt/clock.h"
@@ -212,8 +212,9 @@ int sched_insert(struct sched_queue *q, struct msg *m, struct queue_context why)
 		return 0;
 	}
 	if (queue_stopping()) {
-		int rc = msg_save(m);
-		msg_unref(&m);
+		int rc = (msg_flags(m) & (MSG_META_DIRTY | MSG_DATA_DIRTY)) ? msg_save(m) : 0;
+		if (rc == 0)
+			msg_unref(&m);
 		return rc;
 	}
 	if (msg_due_us(m) > rt_wall_us())
@@ -221,6 +222,14 @@ int sched_insert(struct sched_queue *q, struct msg *m, struct queue_context why)
 	else
 		sched_promote(q, m, why);
 	return 0;
+}
+
+void sched_insert_or_report(struct sched_queue *q, struct msg *m, struct queue_context why)
+{
+	if (sched_insert(q, m, why) == 0)
+		return;
+	diag_error("kumo.queue", "%.*s: a message could not be saved while stopping: %s", SLICE_ARG(q->name), err_text());
+	msg_unref(&m);
 }
 
 /* --- going out -------------------------------------------------------------------------------------------------------------------- */
@@ -244,12 +253,6 @@ static unsigned take_due(struct sched_queue *q, struct msg **out, unsigned max)
 	return n;
 }
 
-static void sched_insert_due(struct sched_queue *q, struct msg *m)
-{
-	if (sched_insert(q, m, context_of(WHY_DUE)) < 0)	/* only a save while stopping can fail */
-		diag_error("kumo.queue", "%.*s: %s", SLICE_ARG(q->name), err_text());
-}
-
 static void drain_queue(struct sched_queue *q)
 {
 	struct msg *batch[DRAIN_BATCH];
@@ -257,7 +260,7 @@ static void drain_queue(struct sched_queue *q)
 	qmetrics_run(false);
 	while ((n = take_due(q, batch, DRAIN_BATCH)) > 0) {
 		for (unsigned i = 0; i < n; i++)
-			sched_insert_due(q, batch[i]);
+			sched_insert_or_report(q, batch[i], context_of(WHY_DUE));
 		rt_yield();
 	}
 }

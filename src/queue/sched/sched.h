@@ -61,8 +61,11 @@ struct conf *sched_conf(struct sched_queue *q);		/* as it is now. A reference */
 /* All queues (references in a malloc'd array). */
 struct sched_queue **sched_all(size_t *n);
 
-/* Puts a message in: waits there, or goes on to a ready queue when it is due. Takes the reference over. Yields. */
+/* Puts a message in: waits there, or goes on to a ready queue when it is due. Takes the reference over when it returns 0; it fails only when
+   everything stops and the message cannot be saved. Yields. */
 int sched_insert(struct sched_queue *q, struct msg *m, struct queue_context why) WARN_UNUSED;
+/* The same for those who have nobody to tell. Takes the reference over. Yields. */
+void sched_insert_or_report(struct sched_queue *q, struct msg *m, struct queue_context why);
 /* Takes all waiting messages out. */
 struct msg **sched_drain(struct sched_queue *q, size_t *n);
 /* References of up to LIMIT waiting messages (LIMIT < 0: all). */

@@ -21,3 +21,7 @@ void sched_count_delay(struct sched_queue *q, enum delay_cause cause);
 int msg_delay_by(struct msg *m, int64_t delay_ms) WARN_UNUSED;
 /* The message ends: an Expiration record, then it is removed. Takes the reference over. Yields. */
 void sched_expire(struct msg *m, const struct conf *conf, struct slice site, struct slice text);
+
+/* Register their events. */
+void promote_init(void);
+void requeue_init(void);
