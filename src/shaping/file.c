@@ -10,7 +10,7 @@
 static int read_bool(const struct val *v, const char *name, bool *out)
 {
 	if (v->type != VAL_BOOL)
-		return err_set(E_INVAL, "invalid `%s`, a %s: expected a boolean", name, val_type_name(v->type));
+		return err_set(E_INVAL, "invalid `%s`, of type %s: expected a boolean", name, val_type_name(v->type));
 	*out = v->b;
 	return 0;
 }
@@ -18,7 +18,7 @@ static int read_bool(const struct val *v, const char *name, bool *out)
 static int read_rules(struct shaping *s, const struct val *v, struct rule_list *out)
 {
 	if (v->type != VAL_LIST)
-		return err_set(E_INVAL, "invalid `automation`, a %s: expected a list of rules, as [[\"DOMAIN\".automation]] makes it", val_type_name(v->type));
+		return err_set(E_INVAL, "invalid `automation`, of type %s: expected a list of rules, as [[\"DOMAIN\".automation]] makes it", val_type_name(v->type));
 	for (uint32_t i = 0; i < v->n; i++) {
 		struct shaping_rule r;
 		int rc = shaping_rule_read(s, &v->items[i], &r);
@@ -35,10 +35,10 @@ static int read_rules(struct shaping *s, const struct val *v, struct rule_list *
 static int read_sources(struct shaping *s, const struct val *v, struct val *out)
 {
 	if (v->type != VAL_OBJ)
-		return err_set(E_INVAL, "invalid `sources`, a %s: expected a table of sources", val_type_name(v->type));
+		return err_set(E_INVAL, "invalid `sources`, of type %s: expected a table of sources", val_type_name(v->type));
 	for (uint32_t i = 0; i < v->n; i++)
 		if (v->members[i].val.type != VAL_OBJ)
-			return err_set(E_INVAL, "invalid source `%.*s`, a %s: expected a table of options", SLICE_ARG(v->members[i].key), val_type_name(v->members[i].val.type));
+			return err_set(E_INVAL, "invalid source `%.*s`, of type %s: expected a table of options", SLICE_ARG(v->members[i].key), val_type_name(v->members[i].val.type));
 	*out = val_copy(s->arena, v);
 	return 0;
 }
@@ -60,7 +60,7 @@ static int read_match(struct shaping *s, const struct val *v, struct provider_ma
 static int read_matches(struct shaping *s, const struct val *v, struct shaping_block *b)
 {
 	if (v->type != VAL_LIST)
-		return err_set(E_INVAL, "invalid `match`, a %s: expected a list", val_type_name(v->type));
+		return err_set(E_INVAL, "invalid `match`, of type %s: expected a list", val_type_name(v->type));
 	b->n_matches = v->n;
 	b->matches = arena_alloc(s->arena, v->n * sizeof(*b->matches) + 1);
 	for (uint32_t i = 0; i < v->n; i++) {
@@ -98,7 +98,7 @@ static int read_message_rate(const struct val *v, struct shaping_block *b)
 
 	b->has_message_rate = true;
 	if (v->type != VAL_STR)
-		return err_set(E_INVAL, "invalid `provider_max_message_rate`, a %s: expected text like \"100/s\"", val_type_name(v->type));
+		return err_set(E_INVAL, "invalid `provider_max_message_rate`, of type %s: expected text like \"100/s\"", val_type_name(v->type));
 	if ((rc = rate_spec_parse(v->s, &b->message_rate)) < 0)
 		err_prefix("invalid `provider_max_message_rate`");
 	return rc;
@@ -128,7 +128,7 @@ static int read_block(struct shaping *s, struct slice name, const struct val *v,
 {
 	*b = (struct shaping_block){ .name = arena_dup(s->arena, name), .params = val_obj(), .sources = val_obj(), .mx_rollup = true };
 	if (v->type != VAL_OBJ)
-		return err_set(E_INVAL, "`%.*s` is a %s: expected a table; options for every domain belong below [\"default\"]", SLICE_ARG(name), val_type_name(v->type));
+		return err_set(E_INVAL, "`%.*s` is of type %s: expected a table; options for every domain belong below [\"default\"]", SLICE_ARG(name), val_type_name(v->type));
 	for (uint32_t i = 0; i < v->n; i++) {
 		const struct val_member *m = &v->members[i];
 		int rc = read_own_member(s, m->key, &m->val, is_provider, b);
@@ -146,7 +146,7 @@ static int read_block(struct shaping *s, struct slice name, const struct val *v,
 static int read_providers(struct shaping *s, const struct val *v, struct shaping_file *out)
 {
 	if (v->type != VAL_OBJ)
-		return err_set(E_INVAL, "`provider` is a %s: expected blocks like [provider.\"NAME\"]", val_type_name(v->type));
+		return err_set(E_INVAL, "`provider` is of type %s: expected blocks like [provider.\"NAME\"]", val_type_name(v->type));
 	out->providers = arena_alloc(s->arena, v->n * sizeof(*out->providers) + 1);
 	for (uint32_t i = 0; i < v->n; i++) {
 		int rc = read_block(s, v->members[i].key, &v->members[i].val, true, &out->providers[i]);
@@ -162,7 +162,7 @@ int shaping_file_read(struct shaping *s, const struct val *root, struct shaping_
 {
 	*out = (struct shaping_file){ 0 };
 	if (root->type != VAL_OBJ)
-		return err_set(E_INVAL, "the file holds a %s: expected a table of domains", val_type_name(root->type));
+		return err_set(E_INVAL, "the file is of type %s: expected a table of domains", val_type_name(root->type));
 	out->blocks = arena_alloc(s->arena, root->n * sizeof(*out->blocks) + 1);
 	for (uint32_t i = 0; i < root->n; i++) {
 		const struct val_member *m = &root->members[i];

@@ -75,12 +75,16 @@ static int read_source(struct shaping *s, struct slice path, const struct shapin
 	return 0;
 }
 
-static int parse_json(struct shaping *s, struct slice text, struct shaping_file *out)
+static int parse_json(struct shaping *s, struct slice text, const char *name, struct shaping_file *out)
 {
 	struct val root;
 	int rc = json_parse(text, s->arena, &root);
 
-	return rc < 0 ? rc : shaping_file_read(s, &root, out);
+	if (rc == 0)
+		rc = shaping_file_read(s, &root, out);
+	if (rc < 0)
+		err_prefix("parsing json from file %s", name);
+	return rc;
 }
 
 static int parse_toml(struct shaping *s, struct slice text, const char *name, struct shaping_file *out)
@@ -88,31 +92,30 @@ static int parse_toml(struct shaping *s, struct slice text, const char *name, st
 	struct val root;
 	int rc = toml_parse(text, name, s->arena, &root);
 
-	return rc < 0 ? rc : shaping_file_read(s, &root, out);
+	if (rc < 0) { /* the text begins with the file and the line */
+		err_prefix("parsing toml");
+		return rc;
+	}
+	if ((rc = shaping_file_read(s, &root, out)) < 0)
+		err_prefix("parsing toml from file %s", name);
+	return rc;
 }
 
 /* The extension says what a file is; without one, whichever way it can be read. */
 static int parse_source(struct shaping *s, struct slice path, struct slice text, const struct shaping_options *o, struct shaping_file *out)
 {
 	char *name = arena_strdup(s->arena, path);
-	int rc;
 
-	if (slice_ends(path, SLICE(".toml"))) {
-		if ((rc = parse_toml(s, text, name, out)) < 0)
-			err_prefix("parsing toml from file %s", name);
-		return rc;
-	}
-	if (slice_ends(path, SLICE(".json"))) {
-		if ((rc = parse_json(s, text, out)) < 0)
-			err_prefix("parsing json from file %s", name);
-		return rc;
-	}
+	if (slice_ends(path, SLICE(".toml")))
+		return parse_toml(s, text, name, out);
+	if (slice_ends(path, SLICE(".json")))
+		return parse_json(s, text, name, out);
 	if (parse_toml(s, text, name, out) == 0)
 		return 0;
 	const char *as_toml = arena_printf(s->arena, "%s", err_text());
-	if (parse_json(s, text, out) == 0)
+	if (parse_json(s, text, name, out) == 0)
 		return 0;
-	collect(s, is_url(path) ? o->remote_load : o->local_load, arena_printf(s->arena, "parsing %s: as toml: %s, as json: %s", name, as_toml, err_text()));
+	collect(s, is_url(path) ? o->remote_load : o->local_load, arena_printf(s->arena, "%s; %s", as_toml, err_text()));
 	*out = (struct shaping_file){ 0 };
 	return 0;
 }

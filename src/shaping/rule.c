@@ -67,7 +67,7 @@ static int read_action(struct shaping *s, const struct val *v, struct shaping_ac
 		}
 		return err_set(E_INVAL, "invalid action `%.*s`: " ACTION_EXPECTED, SLICE_ARG(v->members[0].key));
 	}
-	return err_set(E_INVAL, "invalid action, a %s: " ACTION_EXPECTED, val_type_name(v->type));
+	return err_set(E_INVAL, "invalid action, of type %s: " ACTION_EXPECTED, val_type_name(v->type));
 }
 
 /* One value or a list of them: *ITEMS and *N. */
@@ -103,7 +103,7 @@ static int read_regexes(struct shaping *s, const struct val *v, struct shaping_r
 	out->regexes = arena_alloc(s->arena, out->n_regexes * sizeof(*out->regexes) + 1);
 	for (size_t i = 0; i < out->n_regexes; i++) {
 		if (items[i].type != VAL_STR)
-			return err_set(E_INVAL, "invalid `regex`, a %s: expected a string or a list of strings", val_type_name(items[i].type));
+			return err_set(E_INVAL, "invalid `regex`, of type %s: expected a string or a list of strings", val_type_name(items[i].type));
 		if ((rc = shaping_regex_compile(s, items[i].s, &out->regexes[i])) < 0)
 			return rc;
 	}
@@ -135,7 +135,7 @@ static int read_duration(const struct val *v, struct shaping_rule *out)
 		return 0;
 	}
 	if (v->type != VAL_STR)
-		return err_set(E_INVAL, "invalid `duration`, a %s: expected text like \"2 hours\"", val_type_name(v->type));
+		return err_set(E_INVAL, "invalid `duration`, of type %s: expected text like \"2 hours\"", val_type_name(v->type));
 	if ((rc = duration_parse(v->s, &out->duration_ns)) < 0)
 		err_prefix("invalid `duration`");
 	return rc;
@@ -161,10 +161,10 @@ int shaping_rule_read(struct shaping *s, const struct val *v, struct shaping_rul
 
 	*out = (struct shaping_rule){ 0 };
 	if (v->type != VAL_OBJ)
-		return err_set(E_INVAL, "a rule must be a table, this is a %s", val_type_name(v->type));
+		return err_set(E_INVAL, "a rule must be a table, this is of type %s", val_type_name(v->type));
 	const struct val *internal = val_get_lit(v, "match_internal");
 	if (internal && internal->type != VAL_BOOL)
-		return err_set(E_INVAL, "invalid `match_internal`, a %s: expected a boolean", val_type_name(internal->type));
+		return err_set(E_INVAL, "invalid `match_internal`, of type %s: expected a boolean", val_type_name(internal->type));
 	out->match_internal = internal && internal->b;
 	if ((rc = read_regexes(s, val_get_lit(v, "regex"), out)) < 0 || (rc = read_actions(s, val_get_lit(v, "action"), out)) < 0 ||
 		(rc = read_trigger(val_get_lit(v, "trigger"), out)) < 0 || (rc = read_duration(val_get_lit(v, "duration"), out)) < 0)
