@@ -2,7 +2,6 @@
 #include "net/http_internal.h"
 #include "rt/offload.h"
 #include <zlib.h>
-#include <zstd.h>
 
 #define STEP 65536
 #define OFFLOAD_MIN (128 * 1024)
@@ -29,34 +28,12 @@ static int inflate_all(struct slice in, int window, size_t limit, struct buf *ou
 	return st == Z_STREAM_END ? 0 : err_set(E_INVAL, "damaged compressed body");
 }
 
-static int unzstd_all(struct slice in, size_t limit, struct buf *out)
-{
-	ZSTD_DStream *z = ZSTD_createDStream();
-	ZSTD_inBuffer from = { in.ptr, in.len, 0 };
-	size_t left = 1;
-
-	while (left && !ZSTD_isError(left) && out->len <= limit) {
-		buf_reserve(out, STEP);
-		ZSTD_outBuffer to = { out->ptr + out->len, STEP, 0 };
-		left = ZSTD_decompressStream(z, &to, &from);
-		out->len += to.pos;
-		if (from.pos == from.size && to.pos < to.size)
-			break;
-	}
-	ZSTD_freeDStream(z);
-	if (out->len > limit)
-		return err_set(E_LIMIT, "length limit exceeded");
-	return left == 0 ? 0 : err_set(E_INVAL, "damaged compressed body");
-}
-
 int http_decompress(struct slice coding, struct slice in, size_t limit, struct buf *out)
 {
 	if (slice_eq_nocase(coding, SLICE("gzip")) || slice_eq_nocase(coding, SLICE("x-gzip")))
 		return inflate_all(in, 15 + 16, limit, out);
 	if (slice_eq_nocase(coding, SLICE("deflate")))
 		return inflate_all(in, 15, limit, out);
-	if (slice_eq_nocase(coding, SLICE("zstd")))
-		return unzstd_all(in, limit, out);
 	return err_set(E_UNSUPPORTED, "content-encoding %.*s", SLICE_ARG(coding));
 }
 

@@ -3,6 +3,6 @@
 #pragma once
 #include "codec/http1.h"
 
-/* CODING "gzip", "deflate", "zstd". -E_LIMIT: more than LIMIT bytes come out; -E_INVAL: damaged; -E_UNSUPPORTED: another coding. */
+/* CODING "gzip", "deflate". -E_LIMIT: more than LIMIT bytes come out; -E_INVAL: damaged; -E_UNSUPPORTED: another coding. */
 int http_decompress(struct slice coding, struct slice in, size_t limit, struct buf *out) WARN_UNUSED;
 int http_compress(enum http1_coding coding, struct slice in, struct buf *out) WARN_UNUSED;

@@ -242,7 +242,7 @@ int http_request_body(struct http_request *req, struct http_response *resp, stru
 	if (rc == -E_LIMIT)
 		http_respond(resp, 413, "Failed to buffer the request body: length limit exceeded");
 	else if (rc == -E_UNSUPPORTED)
-		http_respond(resp, 415, "%s", err_text());
+		resp->status = 415;
 	else if (rc < 0)
 		http_respond(resp, 400, "Failed to buffer the request body: error reading a body from connection");
 	if (rc < 0)

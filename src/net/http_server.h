@@ -3,7 +3,7 @@
  * http_server - HTTP/1.1 listeners: a fiber a connection, one handler for every request.
  *
  * Routing and access rules are the handler's; here is what every request shares: keep-alive and pipelining, limits, request bodies (length,
- * chunked, gzip, deflate, zstd), Expect: 100-continue, HEAD, response compression, TLS, lingering close.
+ * chunked, gzip, deflate), Expect: 100-continue, HEAD, response compression, TLS, lingering close.
  *
  * Thread:  the handler runs on the connection's fiber, on any shard.
  * Memory:  a request and its arena live until the handler's response is written.
