@@ -15,28 +15,36 @@ static const struct { const char *mail, *iconv; } ALIASES[] = {
 	{ "cp-850", "CP850" },
 };
 
-static bool open_charset(struct slice name, iconv_t *cd, bool *utf8)
+/* What iconv calls it; NULL for what is no name. TEXT is room for it. */
+static const char *iconv_name(struct slice name, char text[64])
 {
-	char text[64];
-	if (name.len == 0 || name.len >= sizeof text)
-		return false;
+	if (name.len == 0 || name.len >= 64)
+		return NULL;
 	for (size_t i = 0; i < name.len; i++) {
 		if (name.ptr[i] <= ' ' || name.ptr[i] > '~' || name.ptr[i] == '/')	/* "//TRANSLIT" is not the sender's to choose */
-			return false;
+			return NULL;
 		text[i] = name.ptr[i];
 	}
 	text[name.len] = '\0';
-	const char *iconv_name = text;
-	for (size_t i = 0; i < ARRAY_LEN(ALIASES); i++)
-		if (slice_eq_nocase(name, slice_from_cstr(ALIASES[i].mail)))
-			iconv_name = ALIASES[i].iconv;
 	/* UTF-7 hides what a text says from whoever scans it */
 	if (slice_find_nocase(name, SLICE("utf-7")) >= 0 || slice_eq_nocase(name, SLICE("utf7")))
+		return NULL;
+	for (size_t i = 0; i < ARRAY_LEN(ALIASES); i++)
+		if (slice_eq_nocase(name, slice_from_cstr(ALIASES[i].mail)))
+			return ALIASES[i].iconv;
+	return text;
+}
+
+static bool open_charset(struct slice name, iconv_t *cd, bool *utf8)
+{
+	char text[64];
+	const char *known = iconv_name(name, text);
+	if (!known)
 		return false;
-	*utf8 = strcmp(iconv_name, "UTF-8") == 0;
+	*utf8 = strcmp(known, "UTF-8") == 0;
 	if (*utf8)
 		return true;
-	*cd = iconv_open("UTF-8", iconv_name);
+	*cd = iconv_open("UTF-8", known);
 	return *cd != (iconv_t)-1;
 }
 
@@ -107,6 +115,52 @@ void charset_to_utf8_lossy(struct slice charset, struct slice in, struct buf *ou
 	}
 	convert(cd, in, out, false);
 	iconv_close(cd);
+}
+
+int charset_from_utf8(struct slice charset, struct slice in, bool strict, struct buf *out)
+{
+	char text[64];
+	size_t start = out->len;
+	iconv_t cd = NULL;
+	bool utf8;
+	if (!open_charset(charset, &cd, &utf8))
+		return err_set(E_INVAL, "unsupported charset '%.*s'", (int)MIN(charset.len, 64), charset.ptr);
+	if (utf8) {
+		buf_slice(out, in);
+		return 0;
+	}
+	iconv_close(cd);
+	cd = iconv_open(iconv_name(charset, text), "UTF-8");
+	if (cd == (iconv_t)-1)
+		return err_set(E_INVAL, "unsupported charset '%.*s'", (int)MIN(charset.len, 64), charset.ptr);
+	char *from = (char *)in.ptr;
+	size_t left = in.len;
+	bool ok = true;
+	while (ok && left > 0) {
+		buf_reserve(out, left * 4 + 16);
+		char *to = out->ptr + out->len;
+		size_t room = out->cap - out->len, before = room, rc = iconv(cd, &from, &left, &to, &room);
+		int error = errno;
+		uint32_t cp = 0xfffd;
+		out->len += before - room;
+		if (rc != (size_t)-1 || error == E2BIG)
+			continue;
+		size_t n = MAX(utf8_decode(slice_new(from, left), &cp), (size_t)1);
+		ok = !strict;
+		if (ok)
+			buf_printf(out, "&#%u;", cp);
+		from += n;
+		left -= n;
+	}
+	char shift[16], *to = shift;	/* back to the initial shift state */
+	size_t room = sizeof shift;
+	if (ok && iconv(cd, NULL, NULL, &to, &room) != (size_t)-1)
+		buf_put(out, shift, sizeof shift - room);
+	iconv_close(cd);
+	if (ok)
+		return 0;
+	buf_truncate(out, start);
+	return err_set(E_INVAL, "the text has characters that are not in charset '%.*s'", (int)MIN(charset.len, 64), charset.ptr);
 }
 
 bool charset_guess(struct slice in, char name[32])
