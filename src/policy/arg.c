@@ -17,7 +17,7 @@ const char *policy_type_name(lua_State *L, int idx)
 }
 
 /* "bad argument #2 to `Time.format`: "; functions that are no methods are not named, the traceback does that. */
-static void put_place(lua_State *L, int idx, char *out, size_t len)
+static void put_place(lua_State *L, int idx, const char *self, char *out, size_t len)
 {
 	lua_Debug ar;
 	char fn[128] = "";
@@ -25,10 +25,15 @@ static void put_place(lua_State *L, int idx, char *out, size_t len)
 		bool meta = strcmp(ar.namewhat, "metamethod") == 0;
 		bool method = meta || strcmp(ar.namewhat, "method") == 0 || strcmp(ar.namewhat, "field") == 0;
 		const struct policy_obj_type *t = NULL;
-		if (method && policy_obj_any(L, 1, &t))
+		if (self)
+			snprintf(fn, sizeof fn, " to `%s.%s`", self, ar.name);
+		else if (method && policy_obj_any(L, 1, &t))
 			snprintf(fn, sizeof fn, " to `%s.%s%s`", t->name, meta ? "__" : "", ar.name);
 	}
-	snprintf(out, len, "bad argument #%d%s: ", idx, fn);
+	if (self && *fn)
+		snprintf(out, len, "bad argument `self`%s: ", fn);
+	else
+		snprintf(out, len, "bad argument #%d%s: ", idx, fn);
 }
 
 int policy_arg_errorf(lua_State *L, int idx, const char *fmt, ...)
@@ -38,8 +43,17 @@ int policy_arg_errorf(lua_State *L, int idx, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof text, fmt, ap);
 	va_end(ap);
-	put_place(L, lua_absindex(L, idx), place, sizeof place);
+	put_place(L, lua_absindex(L, idx), NULL, place, sizeof place);
 	policy_raisef(L, "%s%s", place, text);
+}
+
+int policy_self_error(lua_State *L, const char *type)
+{
+	char place[192];
+	put_place(L, 1, type, place, sizeof place);
+	if (lua_type(L, 1) == LUA_TUSERDATA)
+		policy_raisef(L, "%suserdata is not expected type", place);
+	policy_raisef(L, "%serror converting Lua %s to userdata (expected userdata of type '%s')", place, lua_type(L, 1) == LUA_TNONE ? "nil" : luaL_typename(L, 1), type);
 }
 
 int policy_arg_error(lua_State *L, int idx, const char *type, const char *why)
@@ -167,13 +181,27 @@ int64_t policy_check_duration(lua_State *L, int idx)
 	return ns;
 }
 
+/* "NAME.path: text" of an option error as "deserialize error: text, while processing NAME.path". */
+static int opts_error(lua_State *L, const struct opt_desc *d)
+{
+	struct slice all = slice_from_cstr(err_text());
+	size_t i = strlen(d->name);
+	if (!slice_starts(all, slice_from_cstr(d->name)))
+		policy_raisef(L, "deserialize error: %s", all.ptr);
+	for (bool quoted = false; i + 1 < all.len && (quoted || all.ptr[i] != ':' || all.ptr[i + 1] != ' '); i++) {
+		if (quoted && all.ptr[i] == '\\')
+			i++;
+		else if (all.ptr[i] == '"')
+			quoted = !quoted;
+	}
+	char *text = arena_strdup(policy_arena(L), all);
+	policy_raisef(L, "deserialize error: %s, while processing %.*s", text + MIN(i + 2, all.len), (int)i, text);
+}
+
 void policy_check_opts_val(lua_State *L, const struct val *v, const struct opt_desc *d, struct arena *a, void *out)
 {
-	int rc = opt_parse(d, v, a, out);
-	if (rc < 0) {
-		err_prefix("deserialize error");
-		policy_raise(L, rc);
-	}
+	if (opt_parse(d, v, a, out) < 0)
+		opts_error(L, d);
 }
 
 void policy_check_opts(lua_State *L, int idx, const struct opt_desc *d, struct arena *a, void *out)

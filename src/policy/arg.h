@@ -24,6 +24,7 @@ int64_t policy_check_duration(lua_State *L, int idx);
 int policy_arg_error(lua_State *L, int idx, const char *type, const char *why) __attribute__((noreturn));
 /* The same with a text of one's own behind "bad argument #N: ". */
 int policy_arg_errorf(lua_State *L, int idx, const char *fmt, ...) PRINTF(3, 4) __attribute__((noreturn));
+int policy_self_error(lua_State *L, const char *type) __attribute__((noreturn));	/* argument 1 is no object of this type */
 const char *policy_type_name(lua_State *L, int idx);			/* "nil", "integer", "number", "string", … */
 /* Where bytes stop being UTF-8: "invalid utf-8 sequence of 1 bytes from index 3"; false when they are UTF-8. */
 bool policy_utf8_fault(struct slice s, char *out, size_t out_len);

@@ -25,18 +25,23 @@ const char *policy_current_event(lua_State *L)
 	return policy_state_of(L)->event;
 }
 
-/* Pushes "file:line" of the Lua function that called us. */
-static void push_caller(lua_State *L)
+/* Pushes the list of "file:line" of who called us, innermost first, and behind it "file:line" of the first Lua function there. */
+static void push_callers(lua_State *L)
 {
 	lua_Debug ar;
+	bool found = false;
+	lua_newtable(L);
+	lua_pushliteral(L, "?");
 	for (int level = 1; lua_getstack(L, level, &ar); level++) {
 		lua_getinfo(L, "Sl", &ar);
-		if (ar.currentline < 0)
-			continue;	/* a C function */
+		lua_pushfstring(L, "%s:%d", ar.short_src, MAX(ar.currentline, 0));
+		lua_rawseti(L, -3, level);
+		if (found || ar.currentline < 0)
+			continue;
+		found = true;
+		lua_pop(L, 1);
 		lua_pushfstring(L, "%s:%d", ar.source[0] == '@' ? ar.source + 1 : ar.source, ar.currentline);
-		return;
 	}
-	lua_pushliteral(L, "?");
 }
 
 /* Pushes the list REG[name], made when it is not there. */
@@ -67,13 +72,15 @@ int policy_lua_on(lua_State *L)
 				     "event handler registration so that it is setup directly when the policy is loaded in order for it to consistently trigger and handle events.",
 				     SLICE_ARG(name), st->event);
 	push_list(L, REG_REGISTRARS, name);
-	push_caller(L);
-	lua_rawseti(L, 3, (lua_Integer)lua_rawlen(L, 3) + 1);
 	push_list(L, REG_EVENTS, name);
+	push_callers(L);
+	lua_insert(L, 5);	/* name, function, registrars, handlers, place, callers */
+	lua_rawseti(L, 3, (lua_Integer)lua_rawlen(L, 3) + 1);
 	if (lua_rawlen(L, 4) > 0 && kind_of(name) == POLICY_SINGLE) {
-		lua_rawgeti(L, 3, 1);
+		lua_getfield(L, 4, "place");
 		return policy_raisef(L, "%.*s event already has a handler defined at %s", SLICE_ARG(name), lua_tostring(L, -1));
 	}
+	lua_setfield(L, 4, "place");
 	lua_pushvalue(L, 2);
 	lua_rawseti(L, 4, (lua_Integer)lua_rawlen(L, 4) + 1);
 	return 0;
@@ -86,10 +93,6 @@ int policy_lua_get_event_registrars(lua_State *L)
 	lua_pushlstring(L, name.ptr, name.len);
 	if (lua_rawget(L, -2) != LUA_TTABLE)
 		return 1;
-	lua_newtable(L);
-	for (lua_Integer i = 1; lua_rawgeti(L, -2, i) == LUA_TSTRING; i++)
-		lua_rawseti(L, -2, i);
-	lua_pop(L, 1);
 	return 1;
 }
 

@@ -11,13 +11,20 @@
 
 #define KEY_MAX (1 << 20)	/* nothing that is a key or a chain of certificates is larger */
 
+bool policy_key_source_valid(const struct val *in)
+{
+	const struct val *data = val_get_lit(in, "key_data"), *args = val_get_lit(in, "event_args");
+	if (in->type == VAL_STR || (data && data->type == VAL_STR))
+		return true;
+	if (val_get_str(in, SLICE("event_name")).ptr && args && (args->type == VAL_LIST || (args->type == VAL_OBJ && args->n == 0)))
+		return true;
+	return val_get_str(in, SLICE("vault_mount")).ptr && val_get_str(in, SLICE("vault_path")).ptr;
+}
+
 int policy_read_key_source(struct opt_ctx *c, const struct val *in, void *out)
 {
-	bool known = in->type == VAL_STR ||
-		     (in->type == VAL_OBJ && (val_get_lit(in, "key_data") != NULL || val_get_lit(in, "event_name") != NULL ||
-					      (val_get_lit(in, "vault_mount") != NULL && val_get_lit(in, "vault_path") != NULL)));
-	if (!known)
-		return opt_fail(c, in, "a key source: the path of a file, {key_data=TEXT}, {event_name=, event_args=} or {vault_mount=, vault_path=}");
+	if (!policy_key_source_valid(in))
+		return opt_error(c, "data did not match any variant of untagged enum KeySource");	/* upstream's words; docs: keysource */
 	*(const struct val **)out = in;
 	return 0;
 }
@@ -57,10 +64,8 @@ static int load_file(struct slice path, struct buf *out)
 	struct read_job j = { text, out, 0, 0 };
 	int rc = 0;
 	rt_offload(read_file, &j);
-	if (j.error != 0) {
-		errno = j.error;
-		rc = err_errno(E_IO, "reading key file %s", text);
-	}
+	if (j.error != 0)
+		rc = err_set(j.error == ENOENT ? E_NOENT : E_IO, "KeySource failed to load data from file `%s`: %s (os error %d)", text, strerror(j.error), j.error);
 	free(text);
 	return rc;
 }
@@ -81,8 +86,8 @@ static int load_event(const struct val *source, struct buf *out)
 	struct policy_call c;
 	int rc;
 
-	if (name.ptr == NULL)
-		return err_set(E_INVAL, "key source: event_name must be a string");
+	if (!policy_event_wanted_name(name))
+		return err_set(E_POLICY, "Event %.*s has not been registered", SLICE_ARG(name));
 	if ((rc = policy_call_begin_name(&c, name)) < 0)
 		return rc;
 	rc = policy_call_run(&c, push_args(c.L, val_get_lit(source, "event_args")), 1);

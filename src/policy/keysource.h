@@ -12,5 +12,6 @@
 
 /* 0, or a failure whose text names the source (never the data). */
 int policy_key_load(const struct val *source, struct buf *out) WARN_UNUSED;
+bool policy_key_source_valid(const struct val *source);		/* whether it has one of the forms */
 /* A reader for option tables: checks the form and keeps the value (const struct val *). */
 int policy_read_key_source(struct opt_ctx *c, const struct val *in, void *out);

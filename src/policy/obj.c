@@ -81,10 +81,7 @@ static int obj_index(lua_State *L)
 		return 1;
 	}
 	lua_settop(L, 2);
-	lua_pushvalue(L, lua_upvalueindex(2));
-	lua_insert(L, 1);
-	lua_call(L, 2, 1);
-	return 1;
+	return lua_tocfunction(L, lua_upvalueindex(2))(L);	/* within this frame, so that errors name the metamethod */
 }
 
 /* Pushes a metatable for T. */
@@ -182,9 +179,11 @@ void *policy_obj_check(lua_State *L, int idx, const struct policy_obj_type *t)
 	void *obj = policy_obj_get(L, idx, t);
 	if (obj)
 		return obj;
+	if (lua_absindex(L, idx) == 1)
+		policy_self_error(L, t->name);
 	char why[128];
 	snprintf(why, sizeof why, "expected userdata of type '%s'", t->name);
 	if (lua_type(L, idx) == LUA_TUSERDATA)
 		policy_arg_errorf(L, idx, "userdata is not expected type");
-	policy_arg_error(L, idx, "userdata", why);
+	policy_arg_errorf(L, idx, "error converting Lua %s to userdata (%s)", lua_type(L, idx) == LUA_TNONE ? "nil" : luaL_typename(L, idx), why);
 }
