@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * cached - values that outlive the Lua state they were made in: what memoize keeps, mpsc queues carry and maps hold.
+ *
+ * A value is data, or one of our objects that may be shared (`shareable` types are registered). Data is immutable and reference-counted; a
+ * table comes out as an object "MemoizedTable" that reads from it without copying, and copies the level that is written to.
+ *
+ * Integer keys of tables that are no lists are kept apart from text that looks like them.
+ *
+ * Thread:  any; immutable.   Memory: cached_ref/unref.   Yields: never.
+ */
+#pragma once
+#include "policy/host.h"
+
+struct cached {
+	_Atomic uint32_t refs;
+	struct vdoc *doc;			/* data; NULL: an object */
+	const struct policy_obj_type *type;
+	void *obj;
+	bool plain;				/* several results: they come out as a table of Lua's own */
+};
+/* From the value at IDX; raises for what cannot be kept. */
+struct cached *cached_check(lua_State *L, int idx);
+/* From N values on top of the stack: none is nil, one is itself, several are a list. Does not raise. */
+int cached_from_results(lua_State *L, int n, struct cached **out) WARN_UNUSED;
+void cached_push(lua_State *L, struct cached *c);
+struct cached *cached_ref(struct cached *c);
+void cached_unref(struct cached **c);
+
+void cached_shareable(const struct policy_obj_type *t);	/* at registration */
+void cached_register(void);
