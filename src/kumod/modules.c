@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * modules - the one table of Lua modules and of what registers events: each new module adds a line here.
+ */
+#include "kumod/kumod.h"
+#include "policy/host.h"
+
+#define MODULES(X)	/* struct policy_module X */ \
+	/* text and values */ \
+	X(mod_kumo) X(mod_serde) X(mod_serde_aliases) X(mod_time) X(mod_memoize) X(mod_mpsc) X(mod_counter_series) X(mod_secrets) \
+	X(mod_cidr) X(mod_domain_map) X(mod_regex) X(mod_regex_old) X(mod_regex_set_map) X(mod_string) X(mod_encode) X(mod_digest) X(mod_uuid) \
+	/* messages */ \
+	X(mod_message) X(mod_dkim) \
+	/* network, access */ \
+	X(mod_dns) X(mod_api) X(mod_aaa)
+
+#define REGISTER(X)	/* void X(void): events, object types, option tables */ \
+	X(kumod_script_register) X(cached_register) X(mod_time_register) X(mod_mpsc_register) X(mod_counter_series_register) \
+	X(mod_cidr_register) X(mod_domain_map_register) X(mod_regex_register) X(mod_regex_set_map_register) X(mod_digest_register) X(mod_uuid_register) \
+	X(mod_message_register) X(mod_dkim_register) \
+	X(mod_shaping_register) X(mod_aaa_register)
+
+#define X(m) extern const struct policy_module m;
+MODULES(X)
+#undef X
+#define X(f) void f(void);
+REGISTER(X)
+#undef X
+
+void kumod_modules_register(void)
+{
+#define X(f) f();
+	REGISTER(X)
+#undef X
+#define X(m) policy_module_register(&m);
+	MODULES(X)
+#undef X
+}
