@@ -108,7 +108,7 @@ static int check_local(struct slice key, const struct rate_spec *r, uint64_t bur
 int throttle_check(struct slice name, const struct rate_spec *r, uint64_t quantity, struct throttle_result *out)
 {
 	const struct throttle_backend *b = r->local ? NULL : atomic_load(&backend);
-	uint64_t burst = r->max_burst ? r->max_burst : r->limit;
+	uint64_t burst = r->burst_given ? r->max_burst : r->limit;
 	struct buf key = { 0 };
 
 	if (r->limit == 0)

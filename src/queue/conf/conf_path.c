@@ -13,12 +13,12 @@ static const struct opt_choice RECONNECT_CHOICES[] = { { "TerminateSession", REC
 						       { "ConnectNextHost", RECONNECT_NEXT_HOST }, { NULL, 0 } };
 
 #define P struct path_opts
-#define RATE(f, h) OPT_CUSTOM(P, f, opt_read_rate, NULL, h, .custom_print = conf_print_rate)
+#define RATE(f, h) OPT_CUSTOM(P, f, opt_read_rate, NULL, h, .custom_print = opt_print_rate)
 #define KEY(f, h) OPT_CUSTOM(P, f, policy_read_key_source, NULL, h, .custom_print = conf_print_key_source)
 #define CIDRS(f, d, h) OPT_CUSTOM(P, f, conf_read_cidr_set, d, h, .custom_print = conf_print_cidr_set)
 
 static const struct opt_field PATH_FIELDS[] = {
-	OPT_CUSTOM(P, connection_limit, opt_read_limit, "32", "most connections of this path", .custom_print = conf_print_limit),
+	OPT_CUSTOM(P, connection_limit, opt_read_limit, "32", "most connections of this path", .custom_print = opt_print_limit),
 	OPT_MAP(P, additional_connection_limits, &CONF_LIMIT_ELEM, "limits shared with other paths, by name"),
 	OPT_ENUM(P, enable_tls, TLS_CHOICES, "Opportunistic", "whether and how TLS is used"),
 	OPT_BOOL(P, enable_mta_sts, "true", "MTA-STS policies may raise enable_tls"),
@@ -111,8 +111,8 @@ static struct val source_val(struct arena *a, const char *kind, struct slice nam
 
 static struct val rate_val(struct arena *a, const struct rate_spec *r)
 {
-	struct val v;
-	conf_print_rate(a, r, &v);
+	struct val v = val_null();
+	opt_print_rate(a, r, &v);
 	return v;
 }
 

@@ -209,7 +209,7 @@ static const struct opt_field QUEUE_FIELDS[] = {
 	OPT_DURATION(struct queue_opts, max_retry_interval, NULL, "longest wait between attempts", OPT_PRESENT(struct queue_opts, has_max_retry_interval)),
 	OPT_DURATION(struct queue_opts, max_age, "7 days", "age at which a message expires"),
 	OPT_STR(struct queue_opts, egress_pool, NULL, "pool of sources"),
-	OPT_CUSTOM(struct queue_opts, max_message_rate, opt_read_rate, NULL, "rate at which messages become ready", .custom_print = conf_print_rate),
+	OPT_CUSTOM(struct queue_opts, max_message_rate, opt_read_rate, NULL, "rate at which messages become ready", .custom_print = opt_print_rate),
 	OPT_CUSTOM(struct queue_opts, protocol, read_protocol, "{\"smtp\":{}}", "how messages are delivered", .custom_print = print_protocol),
 	OPT_DURATION(struct queue_opts, reap_interval, "10m", "how long an empty queue is kept"),
 	OPT_DURATION(struct queue_opts, refresh_interval, "1m", "how long the configuration holds"),

@@ -24,8 +24,8 @@ static void print_trigger(struct arena *a, const void *in, struct val *out)
 		*out = val_cstr(a, "Immediate");
 		return;
 	}
-	struct val rate;
-	conf_print_rate(a, &r->rate, &rate);
+	struct val rate = val_null();
+	opt_print_rate(a, &r->rate, &rate);
 	*out = val_obj();
 	val_put_lit(a, out, "Threshold", rate);
 }

@@ -8,8 +8,8 @@ const struct opt_choice CONF_REFRESH_CHOICES[] = { { "Ttl", REFRESH_TTL }, { "Ep
 const struct opt_choice CONF_WAKEUP_CHOICES[] = { { "Aggressive", WAKEUP_AGGRESSIVE }, { "Relaxed", WAKEUP_RELAXED }, { NULL, 0 } };
 const struct opt_choice CONF_SHRINK_CHOICES[] = { { "ShrinkDataAndMeta", SHRINK_DATA_AND_META }, { "ShrinkData", SHRINK_DATA },
 						  { "NoShrink", SHRINK_NONE }, { NULL, 0 } };
-const struct opt_desc CONF_RATE_ELEM = { .name = "throttle", .size = sizeof(struct rate_spec), .custom = opt_read_rate, .custom_print = conf_print_rate };
-const struct opt_desc CONF_LIMIT_ELEM = { .name = "limit", .size = sizeof(struct limit_spec), .custom = opt_read_limit, .custom_print = conf_print_limit };
+const struct opt_desc CONF_RATE_ELEM = { .name = "throttle", .size = sizeof(struct rate_spec), .custom = opt_read_rate, .custom_print = opt_print_rate };
+const struct opt_desc CONF_LIMIT_ELEM = { .name = "limit", .size = sizeof(struct limit_spec), .custom = opt_read_limit, .custom_print = opt_print_limit };
 
 static struct val val_from_buf(struct arena *a, struct buf *b)
 {
@@ -22,26 +22,6 @@ void conf_print_str(struct arena *a, const void *in, struct val *out)
 {
 	const struct slice *s = in;
 	*out = s->ptr ? val_str(a, *s) : val_null();
-}
-
-void conf_print_rate(struct arena *a, const void *in, struct val *out)
-{
-	const struct rate_spec *r = in;
-	struct buf b = { 0 };
-	if (r->limit == 0) {
-		*out = val_null();
-		return;
-	}
-	rate_spec_put(&b, r);
-	*out = val_from_buf(a, &b);
-}
-
-void conf_print_limit(struct arena *a, const void *in, struct val *out)
-{
-	const struct limit_spec *l = in;
-	*out = val_obj();
-	val_put_lit(a, out, "limit", val_uint(l->limit));
-	val_put_lit(a, out, "force_local", val_bool(l->local));
 }
 
 void conf_print_duration(struct arena *a, int64_t ns, struct val *out)

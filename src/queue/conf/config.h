@@ -186,8 +186,6 @@ void conf_print_key_source(struct arena *a, const void *in, struct val *out);
 int conf_read_openssl_options(struct opt_ctx *c, const struct val *in, void *out);
 int conf_read_rustls_suites(struct opt_ctx *c, const struct val *in, void *out);
 void conf_print_str(struct arena *a, const void *in, struct val *out);
-void conf_print_rate(struct arena *a, const void *in, struct val *out);
-void conf_print_limit(struct arena *a, const void *in, struct val *out);
 void conf_print_duration(struct arena *a, int64_t ns, struct val *out);
 extern const struct opt_choice CONF_REFRESH_CHOICES[], CONF_WAKEUP_CHOICES[], CONF_SHRINK_CHOICES[];
 extern const struct opt_desc CONF_RATE_ELEM, CONF_LIMIT_ELEM;
