@@ -2,10 +2,11 @@
 /*
  * diag - the diagnostic log on stderr (or hourly files with --diag-log-dir), filtered as KUMOD_LOG says.
  *
- * The filter is tracing-style: "info", "kumod=debug,smtp=trace", "off"; always accepted, parts that make no sense are reported and
- * skipped. The target of a line is a word from the program's map ("kumod", "kumo.smtp", "lua"): a filter's name matches by prefix.
+ * The filter is tracing-style: "info", "kumod=debug,smtp=trace", "off"; a name alone means everything of that target; what nothing
+ * matches is not written. The target of a line is a word from the program's map ("kumod", "kumo.smtp", "lua"): a filter's name
+ * matches by prefix, the longest wins.
  *
- * Thread:  any; a line is written with one write(2).   Memory: none kept.   Yields: never.
+ * Thread:  any; a line is written with one write(2).   Memory: filters, a few bytes each.   Yields: never.
  */
 #pragma once
 #include "base/slice.h"
@@ -15,7 +16,7 @@ enum diag_level { DIAG_ERROR, DIAG_WARN, DIAG_INFO, DIAG_DEBUG, DIAG_TRACE };
 enum diag_format { DIAG_FULL, DIAG_COMPACT, DIAG_PRETTY, DIAG_JSON };
 
 int diag_init(const char *filter, enum diag_format format, const char *log_dir) WARN_UNUSED;
-int diag_set_filter(const char *filter) WARN_UNUSED;
+int diag_set_filter(const char *filter) WARN_UNUSED;	/* -E_INVAL: "parsing log filter 'X': …" */
 bool diag_enabled(enum diag_level level, const char *target);
 void diag_write(enum diag_level level, const char *target, const char *fmt, ...) PRINTF(3, 4);
 

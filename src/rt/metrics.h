@@ -4,7 +4,7 @@
  *
  * A family is a static table entry in the module that counts; a metric is the family with its label values. Objects that live long (a
  * queue, a listener) fetch their metrics once and add to them with one atomic; a metric goes when its last user lets go of it, except
- * that counters of families marked `keep` stay.
+ * in families marked `keep` (set it where a metric is fetched, counted in and let go at once).
  *
  *	static struct metric_family CONNS = METRIC_GAUGE("connection_count", "number of active connections", "service");
  *	struct metric *m = metric_get(&CONNS, "smtp_client");
@@ -23,7 +23,7 @@ struct metric_family {
 	enum metric_kind kind;
 	const char *labels[METRIC_LABELS_MAX + 1];
 	const double *buckets;		/* upper bounds, ends with 0; NULL: Prometheus' defaults .005 … 10 */
-	bool is_float;
+	bool is_float, keep;
 	struct metric_family *next;	/* registry */
 	void *table;
 	int (*collect)(struct metric_family *f); /* refreshes computed gauges before a dump; may be NULL */
@@ -38,6 +38,7 @@ struct metric *metric_get(struct metric_family *f, ...);	/* const char * for eac
 void metric_unref(struct metric **m);
 void metric_add(struct metric *m, int64_t n);			/* NULL is ignored */
 void metric_set(struct metric *m, int64_t n);
+void metric_set_float(struct metric *m, double v);	/* families with is_float */
 int64_t metric_value(const struct metric *m);
 void metric_observe(struct metric *m, double v);		/* histograms */
 int64_t metric_read(struct metric_family *f, ...);		/* by label values; 0 when there is none */
