@@ -128,22 +128,18 @@ local function make_signer(data, block, domain)
   return kumo.dkim.rsa_sha256_signer(params)
 end
 
--- Signers are made once for each copy of the data, which lives for some seconds: then keys and settings are read again.
-local function get_signer(data, block, domain)
-  local signers = data.signers
-  if not signers then
-    signers = {}
-    data.signers = signers
+-- Signers of the data in use. They go with it, some seconds later: then keys and settings are read again.
+local signers, signers_data = {}, nil
+
+local function get_signer(data, kind, name, domain)
+  if signers_data ~= data then
+    signers, signers_data = {}, data
   end
-  local by_domain = signers[block]
-  if not by_domain then
-    by_domain = {}
-    signers[block] = by_domain
-  end
-  local signer = by_domain[domain]
+  local key = kind .. '\n' .. name .. '\n' .. domain
+  local signer = signers[key]
   if not signer then
-    signer = make_signer(data, block, domain)
-    by_domain[domain] = signer
+    signer = make_signer(data, data[kind][name], domain)
+    signers[key] = signer
   end
   return signer
 end
@@ -159,7 +155,7 @@ local function sign(data, msg)
   local domain = sender_domain(msg)
   local block = domain and data.domain[domain]
   if block then
-    msg:dkim_sign(get_signer(data, block, domain))
+    msg:dkim_sign(get_signer(data, 'domain', domain, domain))
   end
   for _, name in ipairs(data.base.additional_signatures or {}) do
     local signature = data.signature[name]
@@ -171,7 +167,7 @@ local function sign(data, msg)
       if not signing_domain then
         error(string.format("[signature.\"%s\"] has no domain, and neither has the message", name), 0)
       end
-      msg:dkim_sign(get_signer(data, signature, signing_domain))
+      msg:dkim_sign(get_signer(data, 'signature', name, signing_domain))
     end
   end
 end

@@ -139,8 +139,9 @@ end
 
 --- Turns `load(file_names)` into a function without arguments that is cheap to call for each message.
 --
--- kumo.memoize shares the result between Lua contexts but hands out copies, so a context keeps its copy for some
--- seconds more. With `invalidate_with_epoch` a change of configuration is seen within a second.
+-- kumo.memoize shares the result between Lua contexts; a context keeps hold of it for some seconds. With
+-- `invalidate_with_epoch` a change of configuration is seen within a second. What is returned may be read only: by index, pairs,
+-- ipairs and #, as it need not be a plain table.
 function mod.cached_loader(name, file_names, load, options)
   options = options or {}
   local memoized = kumo.memoize(load, {
