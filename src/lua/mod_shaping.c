@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include "base/encode.h"
 #include "base/xalloc.h"
+#include "lua/cached.h"
 #include "lua/mod_shaping.h"
 #include "net/dns.h"
 #include "queue/conf/config.h"
@@ -295,5 +296,6 @@ static const struct policy_module MODULE = { .name = "kumo.shaping", .functions 
 void mod_shaping_register(void)
 {
 	policy_obj_methods(&SHAPING_OBJ, METHODS);
+	cached_shareable(&SHAPING_OBJ);
 	policy_module_register(&MODULE);
 }

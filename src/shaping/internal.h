@@ -6,6 +6,7 @@
  */
 #pragma once
 #include "base/map.h"
+#include "codec/regex.h"
 #include "shaping/shaping.h"
 
 #define SHAPING_MAGIC OBJ_MAGIC('S', 'H', 'A', 'P')
@@ -51,7 +52,7 @@ struct text_list {
 
 struct shaping_regex {
 	struct slice text;
-	void *code;			/* pcre2_code */
+	struct regex *re;
 	struct shaping_regex *next;
 };
 
@@ -94,8 +95,4 @@ bool shaping_is_domain_name(struct slice domain);
 int shaping_rule_read(struct shaping *s, const struct val *v, struct shaping_rule *out) WARN_UNUSED;
 bool shaping_rule_matches(const struct shaping_rule *r, bool is_internal, struct slice line);
 void rule_list_add(struct arena *a, struct rule_list *l, const struct shaping_rule *r);
-
-/* regex.c: the dialect with look-around and back references. Kept in S until it goes. */
-int shaping_regex_compile(struct shaping *s, struct slice text, struct shaping_regex *out) WARN_UNUSED;
-bool shaping_regex_matches(const struct shaping_regex *re, struct slice line);
 void shaping_regexes_free(struct shaping *s);

@@ -92,6 +92,28 @@ static int read_actions(struct shaping *s, const struct val *v, struct shaping_r
 	return 0;
 }
 
+/* Kept by S until it goes. */
+static int compile(struct shaping *s, struct slice text, struct shaping_regex *out)
+{
+	int rc = regex_create(text, REGEX_FULL, &out->re);
+
+	if (rc < 0) {
+		err_prefix("invalid regex `%.*s`", SLICE_ARG(text));
+		return rc;
+	}
+	out->text = arena_dup(s->arena, text);
+	out->next = s->regexes;
+	s->regexes = out;
+	return 0;
+}
+
+void shaping_regexes_free(struct shaping *s)
+{
+	for (struct shaping_regex *r = s->regexes; r; r = r->next)
+		regex_destroy(&r->re);
+	s->regexes = NULL;
+}
+
 static int read_regexes(struct shaping *s, const struct val *v, struct shaping_rule *out)
 {
 	const struct val *items;
@@ -104,7 +126,7 @@ static int read_regexes(struct shaping *s, const struct val *v, struct shaping_r
 	for (size_t i = 0; i < out->n_regexes; i++) {
 		if (items[i].type != VAL_STR)
 			return err_set(E_INVAL, "invalid `regex`, of type %s: expected a string or a list of strings", val_type_name(items[i].type));
-		if ((rc = shaping_regex_compile(s, items[i].s, &out->regexes[i])) < 0)
+		if ((rc = compile(s, items[i].s, &out->regexes[i])) < 0)
 			return rc;
 	}
 	return 0;
@@ -178,7 +200,7 @@ bool shaping_rule_matches(const struct shaping_rule *r, bool is_internal, struct
 	if (is_internal && !r->match_internal)
 		return false;
 	for (size_t i = 0; i < r->n_regexes; i++)
-		if (shaping_regex_matches(&r->regexes[i], line))
+		if (regex_is_match(r->regexes[i].re, line))
 			return true;
 	return false;
 }
