@@ -10,7 +10,7 @@
 	X(mod_kumo) X(mod_serde) X(mod_serde_aliases) X(mod_time) X(mod_memoize) X(mod_mpsc) X(mod_counter_series) X(mod_secrets) \
 	X(mod_cidr) X(mod_domain_map) X(mod_regex) X(mod_regex_old) X(mod_regex_set_map) X(mod_string) X(mod_encode) X(mod_digest) X(mod_uuid) X(mod_fs) X(mod_fs_aliases) \
 	/* messages */ \
-	X(mod_message) X(mod_dkim) \
+	X(mod_message) X(mod_dkim) X(mod_mimepart) \
 	/* network, access */ \
 	X(mod_dns) X(mod_api) X(mod_aaa)
 

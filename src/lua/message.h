@@ -23,5 +23,6 @@ void lua_push_buf(lua_State *L, struct buf *b);				/* pushes the bytes and frees
 
 void mod_message_register(void);		/* methods of message, address and header objects */
 void message_headers_register(void);
+void message_mime_register(void);
 void mod_address_register(void);
 void message_push_address_header(lua_State *L, const struct val *list);	/* an address list of codec/rfc5322 */

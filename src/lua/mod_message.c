@@ -446,5 +446,6 @@ void mod_message_register(void)
 {
 	policy_obj_methods(&MSG_OBJ, METHODS);
 	message_headers_register();
+	message_mime_register();
 	mod_address_register();
 }
