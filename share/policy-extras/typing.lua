@@ -159,7 +159,7 @@ end
 
 --- A value that may be left out.
 function mod.option(inner)
-  return new_type('option<' .. inner.name .. '>', function(_, value)
+  return new_type(inner.name, function(_, value)
     if mod.is_null(value) then
       return true, nil
     end
@@ -290,6 +290,12 @@ local function first_line(err)
   return (text:gsub('^[^%s:]+%.lua:%d+: ', ''):gsub('^%[C%]: ', ''))
 end
 
+-- "make_egress_path.FIELD: …" says again what the line above said.
+local function without_path(text, field)
+  local path, rest = text:match '^([%w_.]+): (.*)$'
+  return path and path:sub(-#field - 1) == '.' .. field and rest or text
+end
+
 --- The options of one of the constructors of the kumo module, plus some fields of our own.
 --
 -- `construct` is called with the options to try them, so that the list of options, their types and the messages about
@@ -336,7 +342,7 @@ function mod.constructed(name, construct, options)
         if tostring(err):find 'unknown field' then
           return false, string.format("%s: unknown field '%s'%s", name, tostring(k), hint(k, names))
         end
-        return false, string.format("%s: invalid value for field '%s'\n%s", name, tostring(k), first_line(err))
+        return false, string.format("%s: invalid value for field '%s'\n%s", name, tostring(k), without_path(first_line(err), k))
       end
     end
     ok, err = try(params)
