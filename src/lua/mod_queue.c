@@ -73,11 +73,20 @@ static int l_invoke_get_egress_path_config(lua_State *L)
 	return push_as_table(L, rc, c);
 }
 
+/* Options that were not given are there too, as a null: policies go through the fields. */
 static int l_invoke_get_egress_source(lua_State *L)
 {
 	struct conf *c = NULL;
 	int rc = fetch_source(policy_check_text(L, 1), &c);
-	return push_as_table(L, rc, c);
+	push_as_table(L, rc, c);
+	for (const struct opt_field *f = CONF_DESC[CONF_SOURCE]->fields; f->name; f++) {
+		if (lua_getfield(L, -1, f->name) == LUA_TNIL) {
+			lua_pushlightuserdata(L, NULL);
+			lua_setfield(L, -3, f->name);
+		}
+		lua_pop(L, 1);
+	}
+	return 1;
 }
 
 static int l_invoke_get_egress_pool(lua_State *L)

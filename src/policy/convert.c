@@ -156,6 +156,10 @@ static int conv_any(struct conv *c, int idx, struct val *out)
 	lua_State *L = c->L;
 	size_t len;
 	switch (lua_type(L, idx)) {
+	case LUA_TLIGHTUSERDATA:	/* how some functions show that a field has no value */
+		if (lua_touserdata(L, idx))
+			break;
+		/* fall through */
 	case LUA_TNIL:
 	case LUA_TNONE:
 		*out = val_null();
