@@ -69,6 +69,6 @@ int kumod_validate(const struct kumod_args *a)
 		return rc;
 	}
 	if (policy_validation_failed())
-		return err_set(E_INVAL, "Validation failed: the problems are listed above");
+		return err_set(E_INVAL, "Initialization raised an error: Validation failed");
 	return 0;
 }
