@@ -12,12 +12,15 @@
 	/* messages */ \
 	X(mod_message) X(mod_dkim) X(mod_mimepart) \
 	/* network, access */ \
-	X(mod_dns) X(mod_api) X(mod_aaa)
+	X(mod_dns) X(mod_api) X(mod_aaa) \
+	/* storage and logs */ \
+	X(mod_spool) X(mod_logs)
 
 #define REGISTER(X)	/* void X(void): events, object types, option tables */ \
 	X(kumod_script_register) X(cached_register) X(mod_time_register) X(mod_mpsc_register) X(mod_counter_series_register) \
 	X(mod_cidr_register) X(mod_domain_map_register) X(mod_regex_register) X(mod_regex_set_map_register) X(mod_digest_register) X(mod_uuid_register) X(mod_fs_register) \
 	X(mod_message_register) X(mod_dkim_register) \
+	X(msg_metrics_init) X(logs_init) \
 	X(mod_shaping_register) X(mod_aaa_register)	/* mod_api_admin_register: needs logs */
 
 #define X(m) extern const struct policy_module m;

@@ -6,7 +6,7 @@
  * matches "CODE ENHANCED TEXT" decides. All rules together are one automaton; results are cached, those without a class apart from the
  * others so that they cannot push them out. The files are read again when the configuration epoch moves on.
  *
- * Thread:  any.   Memory: the current set is shared and replaced whole.   Yields: classify_response may.
+ * Thread:  any.   Memory: the current set is shared and replaced whole.   Yields: classifier_configure.
  */
 #pragma once
 #include "codec/opt.h"
@@ -18,8 +18,8 @@ struct classifier_opts {
 };
 extern const struct opt_desc CLASSIFIER_OPTS;
 
-int classifier_configure(const struct classifier_opts *o) WARN_UNUSED;	/* -E_EXIST the second time. Yields. */
-/* Appends the class, "Uncategorized" where nothing matches or nothing is configured. Yields. */
+int classifier_configure(const struct classifier_opts *o) WARN_UNUSED;	/* -E_EXIST the second time. */
+/* Appends the class, "Uncategorized" where nothing matches or nothing is configured. */
 void classify_response(const struct smtp_response *r, struct buf *out);
-void classify_text(struct slice line, struct buf *out);			/* the same for a line "550 5.1.1 text". Yields. */
+void classify_text(struct slice line, struct buf *out);			/* the same for a line "550 5.1.1 text". */
 void classifier_fini(void);

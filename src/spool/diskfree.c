@@ -23,7 +23,7 @@ struct watched {
 	struct watched *next;
 	char *name, *path;
 	struct diskfree_min space, inodes;
-	bool low;
+	bool low, unreadable;
 	struct metric *free_inodes, *free_inodes_pct, *free_bytes, *free_pct;
 };
 
@@ -100,10 +100,12 @@ static bool check_one(struct watched *w, struct buf *reasons)
 {
 	struct statvfs v;
 	if (statvfs(w->path, &v) != 0) {
-		if (!w->low)
+		if (!w->unreadable)
 			diag_error("kumo.disk", "%s path %s: statvfs failed: %s", w->name, w->path, strerror(errno));
+		w->unreadable = true;
 		return w->low;
 	}
+	w->unreadable = false;
 	uint64_t bytes = v.f_bavail * v.f_frsize, all = v.f_blocks * v.f_frsize;
 	metric_set(w->free_bytes, (int64_t)bytes);
 	metric_set(w->free_inodes, (int64_t)v.f_favail);
@@ -167,9 +169,22 @@ void diskfree_start(void)
 
 void diskfree_stop(void)
 {
-	if (checker == NULL)
-		return;
-	rt_fiber_cancel(checker);
-	rt_fiber_join(checker);
-	rt_fiber_unref(&checker);
+	if (checker != NULL) {
+		rt_fiber_cancel(checker);
+		rt_fiber_join(checker);
+		rt_fiber_unref(&checker);
+	}
+	struct watched *w = atomic_exchange(&watched, NULL);
+	while (w != NULL) {
+		struct watched *next = w->next;
+		metric_unref(&w->free_inodes);
+		metric_unref(&w->free_inodes_pct);
+		metric_unref(&w->free_bytes);
+		metric_unref(&w->free_pct);
+		free(w->name);
+		free(w->path);
+		free(w);
+		w = next;
+	}
+	atomic_store(&low, false);
 }

@@ -4,7 +4,7 @@
  *
  * A check every 5 s; a folder below its minimum makes diskfree_is_low() true until it has recovered. Both transitions are reported once.
  *
- * Thread:  any.   Memory: the list of folders is kept for the process.   Yields: diskfree_check does.
+ * Thread:  any.   Memory: the list of folders, until diskfree_stop.   Yields: diskfree_check does.
  */
 #pragma once
 #include "codec/opt.h"
@@ -20,4 +20,4 @@ void diskfree_watch(const char *name, const char *path, struct diskfree_min spac
 int diskfree_check(void);			/* now: 0 or -E_FULL with the reasons. Yields. */
 bool diskfree_is_low(void);			/* as of the last check */
 void diskfree_start(void);			/* starts the periodic check; call from a fiber */
-void diskfree_stop(void);
+void diskfree_stop(void);			/* and forgets the folders. Yields. */

@@ -6,6 +6,7 @@
 struct spool_state {
 	struct store *store[SPOOL_WHICH_COUNT];	/* immutable between spool_start and spool_fini */
 	int64_t start_us;			/* entries made later are not the walks' business */
+	int64_t recheck_ms;			/* after which the sweep looks again at what it found */
 };
 extern struct spool_state spool_state;
 

@@ -14,7 +14,7 @@
 static const char *const NAMES[SPOOL_WHICH_COUNT] = { "meta", "data" };
 static const struct store_kind *const KINDS[] = { [SPOOL_LOCAL_DISK] = &STORE_LOCAL_DISK, [SPOOL_ROCKSDB] = &STORE_ROCKSDB };
 
-struct spool_state spool_state;
+struct spool_state spool_state = { .recheck_ms = 30000 };
 static _Atomic bool ready, suspend_delivery = true;
 static struct buf failures;
 static bool any_defined;
@@ -283,9 +283,9 @@ void spool_fini(void)
 	struct rt_shield shield;
 	rt_shield_enter(&shield);
 	if (atomic_exchange(&ready, false)) {
-		diskfree_stop();
 		spool_blocking(stop_writer, NULL);
 	}
+	diskfree_stop();
 	for (int i = 0; i < SPOOL_WHICH_COUNT; i++) {
 		if (spool_state.store[i] != NULL)
 			spool_blocking(close_store, spool_state.store[i]);

@@ -14,7 +14,7 @@
 #include "base/xalloc.h"
 #include "rt/fiber.h"
 #include "rt/loop.h"
-#include "spool/spool.h"
+#include "spool/internal.h"
 
 static char *dir;
 
@@ -166,6 +166,7 @@ static void check_leftovers(int kind)
 	struct seen s = { 0 };
 	struct spool_walk w;
 	uint64_t removed;
+	spool_state.recheck_ms = 30;
 	assert_int_equal(open_both(kind, false), 0);
 	assert_int_equal(spool_enumerate(take, &s, &w), 0);
 	assert_int_equal(w.found, 1);
@@ -312,7 +313,7 @@ static void test_samples(void **state)
 		skip();
 	for (int kind = 0; kind < 2; kind++) {
 		struct arena *a = arena_create();
-		size_t len;
+		size_t len = 0;
 		char *json = slurp(arena_printf(a, "%s/%s.json", samples, KINDS[kind]), &len);
 		struct val root;
 		assert_non_null(json);

@@ -15,7 +15,6 @@
 #define BATCH 256
 #define SWEEP_BATCH 512
 #define SWEEP_PAUSE_MS 20	/* a sweep reads the whole data store: leave the disk to others */
-#define SWEEP_RECHECK_MS 30000
 
 struct batch {
 	struct rt_promise done;
@@ -206,7 +205,7 @@ int spool_sweep(uint64_t *removed)
 	if (rc == 0)
 		rc = end;
 	/* A message that came from another node with its old id may be between its two writes: look again later. */
-	if (rc == 0 && s.n > 0 && (rc = rt_sleep_ms(SWEEP_RECHECK_MS)) == 0) {
+	if (rc == 0 && s.n > 0 && (rc = rt_sleep_ms(spool_state.recheck_ms)) == 0) {
 		spool_blocking(recheck, &s);
 		for (size_t i = 0; rc == 0 && i < s.n; i++)
 			if ((rc = spool_remove(s.orphans[i])) == 0)
