@@ -12,7 +12,7 @@ static const struct { const char *mail, *iconv; } ALIASES[] = {
 	{ "iso-8859-1", "CP1252" }, { "latin1", "CP1252" }, { "iso-8859-9", "CP1254" }, { "iso-8859-8-i", "ISO-8859-8" },
 	{ "ks_c_5601-1987", "CP949" }, { "ks_c_5601", "CP949" }, { "euc-kr", "CP949" },
 	{ "gb2312", "GB18030" }, { "gbk", "GB18030" }, { "gb_2312-80", "GB18030" }, { "x-gbk", "GB18030" },
-	{ "cp-850", "CP850" },
+	{ "cp-850", "CP850" }, { "x-mac-cyrillic", "MAC-CYRILLIC" }, { "x-mac-roman", "MACINTOSH" }, { "iso-2022-jp", "ISO-2022-JP-2" },
 };
 
 /* What iconv calls it; NULL for what is no name. TEXT is room for it. */

@@ -94,7 +94,9 @@ static int split_field(struct mail_header *h)
 		/* a line without colon; what follows it is no continuation of anything */
 		h->conformance |= MAIL_MISSING_COLON_VALUE;
 		h->raw = slice_sub(s, 0, i < s.len ? i + 1 : i);
-		h->name = slice_trim_end(slice_sub(s, 0, MIN(i, name_end)));
+		h->name = slice_sub(s, 0, i);
+		if (slice_ends(h->name, SLICE("\r")))
+			h->name.len--;
 		h->sep = h->value = slice_sub(s, i, 0);
 		return 0;
 	}

@@ -62,11 +62,13 @@ static void undo(struct scan *s, const char *p, struct buf *out, size_t len)
 
 bool lex_char(struct scan *s, char c)
 {
-	static const char NAMES[] = "\"\0<\0>\0@\0,\0;\0:\0(\0)\0=\0/\0.\0[\0]\0*\0'\0?\0";
+	static const char NAMES[] = "<\0>\0@\0,\0;\0:\0(\0)\0=\0/\0.\0[\0]\0*\0'\0?\0";
 	if (s->p < s->end && *s->p == c) {
 		s->p++;
 		return true;
 	}
+	if (c == '"')
+		return miss(s, "\\\"");
 	for (const char *n = NAMES; *n; n += 2)
 		if (*n == c)
 			return miss(s, n);

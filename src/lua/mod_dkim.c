@@ -11,6 +11,7 @@
 #include "codec/opt.h"
 #include "lua/message.h"
 #include "mailauth/dkim_sign.h"
+#include "mailauth/dkim_verify.h"
 #include "net/ttl_cache.h"
 #include "policy/keysource.h"
 #include "rt/clock.h"
@@ -244,6 +245,38 @@ static int message_dkim_sign(lua_State *L)
 	return s.rc < 0 ? policy_raise(L, s.rc) : 0;
 }
 
+/* The named resolver (NULL: the default one) as a reference; raises for an unknown name. */
+static struct dns_resolver *check_resolver(lua_State *L, int idx)
+{
+	struct slice name = policy_opt_text(L, idx);
+	if (name.ptr == NULL)
+		return NULL;
+	struct dns_resolver *r = dns_resolver_find(name);
+	if (r == NULL)
+		policy_raisef(L, "resolver '%.*s' is not defined", SLICE_ARG(name));
+	return r;
+}
+
+static int message_dkim_verify(lua_State *L)
+{
+	struct msg *m = lua_check_msg(L);
+	struct dns_resolver *r = check_resolver(L, 2);
+	struct dkim_verify_opts o = { .dns = auth_dns_of(r), .now_s = rt_wall_us() / 1000000 };
+	struct msg_body *body;
+	struct val results;
+	int rc = msg_body(m, &body);
+	if (rc == 0) {
+		rc = dkim_verify(msg_body_view(body), &o, policy_arena(L), &results);
+		msg_body_unref(&body);
+	}
+	if (r != NULL)
+		dns_resolver_unref(&r);
+	if (rc < 0)
+		return policy_raise(L, rc);
+	policy_push_val(L, &results);
+	return 1;
+}
+
 static const luaL_Reg FUNCTIONS[] = {
 	{ "ed25519_signer", make_signer },
 	{ "rsa_sha256_signer", make_signer },
@@ -255,6 +288,7 @@ const struct policy_module mod_dkim = { "kumo.dkim", FUNCTIONS, NULL };
 
 static const luaL_Reg METHODS[] = {
 	{ "dkim_sign", message_dkim_sign },
+	{ "dkim_verify", message_dkim_verify },
 	{ NULL, NULL },
 };
 static const luaL_Reg NO_METHODS[] = { { NULL, NULL } };
