@@ -20,7 +20,7 @@ int client_open(struct client *c, const struct args *a)
 	struct slice url = slice_from_cstr(endpoint);
 	if (!slice_starts_nocase(url, SLICE("http://")) && !slice_starts_nocase(url, SLICE("https://"))) {
 		bool relative = slice_find(url, SLICE("://")) < 0;
-		fprintf(stderr, relative ? "Error: relative URL without a base: the endpoint '%s' should be like http://127.0.0.1:8000\n" :
+		fprintf(stderr, relative ? "Error: relative URL without a base\nThe endpoint '%s' should be like http://127.0.0.1:8000\n" :
 					   "Error: the endpoint '%s' is neither http:// nor https://\n",
 			endpoint);
 		return -E_INVAL;

@@ -189,7 +189,7 @@ static int read_chunked(struct http_conn *c, size_t limit)
 
 static int send_continue(struct http_conn *c)
 {
-	if (!c->head.expect_continue || c->continue_sent || rt_io_buffered(c->io).len)
+	if (!c->head.expect_continue || c->continue_sent)
 		return 0;
 	c->continue_sent = true;
 	rt_io_put(c->io, SLICE("HTTP/1.1 100 Continue\r\n\r\n"));
