@@ -364,13 +364,19 @@ static struct val buf_val(struct arena *a, struct buf *b)
 	return v;
 }
 
-static void list_common(const struct bounce *e, struct arena *a, struct val *v)
+/* The members stand in the order in which clients have always seen them. */
+static void list_id(const struct bounce *e, struct arena *a, struct val *v)
 {
-	struct buf id = { 0 }, left = { 0 };
+	struct buf id = { 0 };
 	uuid_put(&id, e->id);
-	duration_put(&left, MAX(e->expires_ms - rt_now_ms(), 0) * 1000000);
 	*v = val_obj();
 	val_put_lit(a, v, "id", buf_val(a, &id));
+}
+
+static void list_reason(const struct bounce *e, struct arena *a, struct val *v)
+{
+	struct buf left = { 0 };
+	duration_put(&left, MAX(e->expires_ms - rt_now_ms(), 0) * 1000000);
 	val_put_lit(a, v, "reason", val_str(a, e->reason));
 	val_put_lit(a, v, "duration", buf_val(a, &left));
 }
@@ -386,9 +392,10 @@ static void list_bounce(const struct bounce *e, struct arena *a, struct val *v)
 {
 	struct map_iter it = { 0 };
 	struct val by_queue = val_obj();
-	list_common(e, a, v);
+	list_id(e, a, v);
 	list_criteria(e, a, v);
 	val_put_lit(a, v, "routing_domain", opt_val(a, e->which.routing_domain));
+	list_reason(e, a, v);
 	while (map_next(&e->bounced, &it))
 		val_put(a, &by_queue, it.key, val_uint(*(uint64_t *)it.value));
 	val_put_lit(a, v, "bounced", by_queue);
@@ -397,15 +404,17 @@ static void list_bounce(const struct bounce *e, struct arena *a, struct val *v)
 
 static void list_suspend(const struct bounce *e, struct arena *a, struct val *v)
 {
-	list_common(e, a, v);
+	list_id(e, a, v);
 	list_criteria(e, a, v);
+	list_reason(e, a, v);
 }
 
 static void list_ready(const struct bounce *e, struct arena *a, struct val *v)
 {
 	struct buf until = { 0 };
-	list_common(e, a, v);
+	list_id(e, a, v);
 	val_put_lit(a, v, "name", val_str(a, e->name));
+	list_reason(e, a, v);
 	time_put_rfc3339(&until, rt_wall_us() + (e->expires_ms - rt_now_ms()) * 1000, 6, true);
 	val_put_lit(a, v, "expires", buf_val(a, &until));
 }
