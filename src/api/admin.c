@@ -192,7 +192,7 @@ struct rebind_opts {
 static int read_strings(struct opt_ctx *c, const struct val *in, void *out)
 {
 	if (in->type != VAL_OBJ)
-		return opt_fail(c, in, "a map");
+		return opt_fail_type(c, in, "a map");
 	for (uint32_t i = 0; i < in->n; i++) {
 		if (in->members[i].val.type != VAL_STR)
 			return opt_fail(c, &in->members[i].val, "a string for `%.*s`", SLICE_ARG(in->members[i].key));
@@ -249,7 +249,7 @@ struct xfer_opts {
 static int read_url(struct opt_ctx *c, const struct val *in, void *out)
 {
 	if (in->type != VAL_STR)
-		return opt_fail(c, in, "a string representing an URL");
+		return opt_fail_type(c, in, "a string representing an URL");
 	if (!slice_starts_nocase(in->s, SLICE("http://")) && !slice_starts_nocase(in->s, SLICE("https://")))
 		return opt_fail(c, in, "an absolute URL of the other node, such as http://10.0.0.1:8000/");
 	*(struct slice *)out = in->s;

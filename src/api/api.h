@@ -28,13 +28,16 @@ struct api_endpoint {
 /* Reads the body or the query as the table says, after checks of the content type. Negative: the response says what is wrong. Yields. */
 int api_body(struct api_call *c, const struct opt_desc *d, void *out) WARN_UNUSED;
 int api_body_val(struct api_call *c, struct val *out) WARN_UNUSED;		/* the JSON alone */
+int api_body_with_val(struct api_call *c, const struct opt_desc *d, void *out, struct val *v) WARN_UNUSED;	/* both */
+struct slice api_listener_hostname(const struct api_call *c);			/* of the listener that the request came in by */
 int api_query(struct api_call *c, const struct opt_desc *d, void *out) WARN_UNUSED;
 void api_json(struct api_call *c, const struct val *v);
 void api_fail(struct api_call *c, int rc);					/* "Error: …": 404 for -E_NOENT, 400 for -E_INVAL, else 500 */
 int opt_read_uuid(struct opt_ctx *c, const struct val *in, void *out);		/* struct uuid */
 
 /* The table of this program; ends with an entry without a method. Set before a listener is started. */
-void api_set_endpoints(const struct api_endpoint *table);
+void api_set_endpoints(const struct api_endpoint *table, const char *process_kind);
+const char *api_process_kind(void);
 const struct api_endpoint *api_endpoints(void);
 extern const struct api_endpoint KUMOD_ENDPOINTS[];
 
@@ -42,6 +45,7 @@ extern const struct api_endpoint KUMOD_ENDPOINTS[];
 int api_listener_start(const struct val *opts) WARN_UNUSED;
 void api_listeners_stop(void);
 void api_register(void);	/* events; before the policy is loaded */
+void api_kumod_register(void);	/* the same, and kumod's endpoints and injection */
 /* A TLS layer for listeners, filled in by the program: OPTS' hostname, certificate and key (values of key sources or NULL). */
 struct api_tls {
 	int (*create)(struct slice hostname, const struct val *certificate, const struct val *private_key, void **out);
@@ -57,9 +61,11 @@ void api_bump_config_epoch(struct api_call *c);
 void api_set_diagnostic_log_filter(struct api_call *c);
 void api_machine_info(struct api_call *c);
 void api_memory_stats(struct api_call *c);
+void api_spool_compact(struct api_call *c);
 void api_openapi(struct api_call *c);
 void api_rapidoc(struct api_call *c);
 void api_openapi_put(struct buf *b, const struct api_endpoint *table, const char *title);	/* --dump-openapi-spec */
+void api_inject(struct api_call *c);
 void api_bounce_post(struct api_call *c);
 void api_bounce_get(struct api_call *c);
 void api_bounce_delete(struct api_call *c);
@@ -78,6 +84,6 @@ void api_inspect_sched_q(struct api_call *c);
 void api_inspect_ready_q(struct api_call *c);
 void api_abort_ready_q_conn(struct api_call *c);
 void api_resolve_egress_path(struct api_call *c);
-extern const struct opt_desc API_LOG_FILTER_REQUEST, API_BOUNCE_REQUEST, API_ID_REQUEST, API_SUSPEND_REQUEST, API_SUSPEND_READY_Q_REQUEST, API_REBIND_REQUEST,
+extern const struct opt_desc API_LOG_FILTER_REQUEST, API_SPOOL_COMPACT_REQUEST, API_BOUNCE_REQUEST, API_ID_REQUEST, API_SUSPEND_REQUEST, API_SUSPEND_READY_Q_REQUEST, API_REBIND_REQUEST,
 	API_XFER_REQUEST, API_XFER_CANCEL_REQUEST, API_READY_Q_STATES_QUERY, API_INSPECT_MESSAGE_QUERY, API_INSPECT_SCHED_Q_QUERY, API_INSPECT_READY_Q_QUERY,
 	API_ABORT_READY_Q_CONN_REQUEST, API_RESOLVE_EGRESS_PATH_QUERY;

@@ -21,6 +21,11 @@ const struct api_endpoint KUMOD_ENDPOINTS[] = {
 	{ "POST", "/api/admin/xfer/cancel/v1", api_xfer_cancel, NULL, &API_XFER_CANCEL_REQUEST, "stop moving messages to another node" },
 	{ "POST", "/api/admin/bump-config-epoch", api_bump_config_epoch, NULL, NULL, "have the policy read again" },
 	{ "POST", "/api/admin/set_diagnostic_log_filter/v1", api_set_diagnostic_log_filter, NULL, &API_LOG_FILTER_REQUEST, "change what is logged for diagnosis" },
+	{ "POST", "/api/admin/spool-compact/v1", api_spool_compact, NULL, &API_SPOOL_COMPACT_REQUEST, "flush and compact a spool" },
+	{ "GET", "/api/admin/memory/stats", api_memory_stats, NULL, NULL, "memory in use, for people to read" },
+	{ "GET", "/api/machine-info", api_machine_info, NULL, NULL, "what machine and version this is" },
+	{ "GET", "/api-docs/openapi.json", api_openapi, NULL, NULL, "this interface as an OpenAPI document" },
+	{ "GET", "/rapidoc", api_rapidoc, NULL, NULL, "this interface as a page" },
 	{ "GET", "/api/admin/inspect-message/v1", api_inspect_message, &API_INSPECT_MESSAGE_QUERY, NULL, "show a message" },
 	{ "GET", "/api/admin/inspect-sched-q/v1", api_inspect_sched_q, &API_INSPECT_SCHED_Q_QUERY, NULL, "show a scheduled queue" },
 	{ "GET", "/api/admin/inspect-ready-q/v1", api_inspect_ready_q, &API_INSPECT_READY_Q_QUERY, NULL, "show a ready queue and its connections" },
@@ -28,3 +33,9 @@ const struct api_endpoint KUMOD_ENDPOINTS[] = {
 	{ "GET", "/api/admin/resolve-egress-path/v1", api_resolve_egress_path, &API_RESOLVE_EGRESS_PATH_QUERY, NULL, "how mail would go from a source to a domain" },
 	{ NULL, NULL, NULL, NULL, NULL, NULL },
 };
+
+void api_kumod_register(void)
+{
+	api_register();
+	api_set_endpoints(KUMOD_ENDPOINTS, "kumod");
+}

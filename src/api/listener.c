@@ -42,9 +42,22 @@ static const struct api_tls *tls;
 static struct rt_lock lock = RT_LOCK_INIT(RANK_LEAF);
 static struct list listeners = { &listeners, &listeners };	/* under lock */
 
-void api_set_endpoints(const struct api_endpoint *table) { endpoints = table; }
+static const char *process_kind = "kumod";
+
+void api_set_endpoints(const struct api_endpoint *table, const char *kind)
+{
+	endpoints = table;
+	process_kind = kind;
+}
+
+const char *api_process_kind(void) { return process_kind; }
 const struct api_endpoint *api_endpoints(void) { return endpoints; }
 void api_set_tls(const struct api_tls *t) { tls = t; }
+
+struct slice api_listener_hostname(const struct api_call *c)
+{
+	return ((const struct listener *)c->req->arg)->opts.hostname;
+}
 
 /* --- requests ---------------------------------------------------------------------------------------------------------- */
 
@@ -159,19 +172,22 @@ static int read_trusted(struct listener *l)
 
 static int configure_tls(struct listener *l, struct http_server_conf *conf)
 {
-	char host[256];
-	struct slice name = l->opts.hostname;
-
 	if (!l->opts.use_tls)
 		return 0;
 	if (!tls)
 		return err_set(E_UNSUPPORTED, "start_http_listener.use_tls: this program has no TLS yet");
-	if (!name.len && gethostname(host, sizeof host) == 0) {
-		host[sizeof host - 1] = 0;
-		name = slice_from_cstr(host);
-	}
 	conf->wrap = tls->wrap;
-	return tls->create(name, l->opts.tls_certificate, l->opts.tls_private_key, &conf->tls);
+	return tls->create(l->opts.hostname, l->opts.tls_certificate, l->opts.tls_private_key, &conf->tls);
+}
+
+static void default_hostname(struct listener *l)
+{
+	char host[256];
+
+	if (l->opts.hostname.len || gethostname(host, sizeof host) < 0)
+		return;
+	host[sizeof host - 1] = 0;
+	l->opts.hostname = arena_dup(l->arena, slice_from_cstr(host));
 }
 
 static int start(struct listener *l)
@@ -183,6 +199,7 @@ static int start(struct listener *l)
 	int rc = netaddr_parse(l->opts.listen, 8000, &conf.listen);
 	if (rc < 0)
 		return err_set(E_INVAL, "start_http_listener.listen: %.*s is no address and port: %s", SLICE_ARG(l->opts.listen), err_text());
+	default_hostname(l);
 	if ((rc = read_trusted(l)) < 0 || (rc = configure_tls(l, &conf)) < 0)
 		return rc;
 	if ((rc = http_server_start(&conf, &l->server)) < 0) {
@@ -190,7 +207,7 @@ static int start(struct listener *l)
 		return rc;
 	}
 	http_server_addr(l->server, &real);
-	diag_info("kumo_server_common::http_server", "http listener on %s", netaddr_text(&real, text));
+	diag_info("kumod", "http listener on %s", netaddr_text(&real, text));
 	return 0;
 }
 

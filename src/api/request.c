@@ -11,6 +11,37 @@ static const char *without_root(const char *text)
 	return text;
 }
 
+/* "recipients[1].name: …" becomes "recipients[0].name: …", as JSON counts, and an unknown field is part of the place. */
+static const char *as_json_place(struct arena *a, const char *text)
+{
+	struct slice s = slice_from_cstr(text), mark = SLICE("unknown field `");
+	ptrdiff_t colon = slice_find(s, SLICE(": ")), at = slice_find(s, mark);
+	size_t place = at == 0 ? 0 : colon > 0 ? (size_t)colon : 0;
+	struct buf b = { 0 };
+	uint64_t n;
+
+	for (size_t i = 0; i < place; i++) {
+		size_t end = i + 1;
+		while (end < place && ascii_is_digit(s.ptr[end]))
+			end++;
+		if (s.ptr[i] == '[' && end < place && s.ptr[end] == ']' && slice_to_u64(slice_sub(s, i + 1, end - i - 1), &n) == 0 && n) {
+			buf_printf(&b, "[%llu", (unsigned long long)n - 1);
+			i = end - 1;
+		} else {
+			buf_putc(&b, s.ptr[i]);
+		}
+	}
+	if (at == 0 || (at > 0 && (size_t)at == place + 2)) {
+		struct slice name = slice_sub(s, at + mark.len, SIZE_MAX);
+		ptrdiff_t tick = slice_chr(name, '`');
+		buf_printf(&b, "%s%.*s%s", place ? "." : "", (int)MAX(tick, (ptrdiff_t)0), name.ptr, place ? "" : ": ");
+	}
+	buf_slice(&b, slice_sub(s, place, SIZE_MAX));
+	const char *out = arena_strdup(a, buf_view(&b));
+	buf_fini(&b);
+	return out;
+}
+
 static bool is_json(struct slice type)
 {
 	ptrdiff_t semi = slice_chr(type, ';');
@@ -33,17 +64,23 @@ int api_body_val(struct api_call *c, struct val *out)
 	return rc;
 }
 
-int api_body(struct api_call *c, const struct opt_desc *d, void *out)
+int api_body_with_val(struct api_call *c, const struct opt_desc *d, void *out, struct val *v)
 {
-	struct val v;
-	int rc = api_body_val(c, &v);
+	int rc = api_body_val(c, v);
 
 	if (rc < 0)
 		return rc;
-	rc = opt_parse(d, &v, c->arena, out);
+	rc = opt_parse(d, v, c->arena, out);
 	if (rc < 0)
-		http_respond(c->resp, 422, "Failed to deserialize the JSON body into the target type: %s", without_root(err_text()));
+		http_respond(c->resp, 422, "Failed to deserialize the JSON body into the target type: %s", as_json_place(c->arena, without_root(err_text())));
 	return rc;
+}
+
+int api_body(struct api_call *c, const struct opt_desc *d, void *out)
+{
+	struct val v;
+
+	return api_body_with_val(c, d, out, &v);
 }
 
 static const struct opt_field *field_of(const struct opt_desc *d, struct slice name)
@@ -119,7 +156,7 @@ void api_fail(struct api_call *c, int rc)
 
 int opt_read_uuid(struct opt_ctx *c, const struct val *in, void *out)
 {
-	if (in->type != VAL_STR || uuid_parse(in->s, out) < 0)
-		return opt_fail(c, in, "a formatted UUID string");
-	return 0;
+	if (in->type != VAL_STR)
+		return opt_fail_type(c, in, "a formatted UUID string");
+	return uuid_parse(in->s, out) < 0 ? opt_fail(c, in, "a formatted UUID string") : 0;
 }

@@ -17,11 +17,11 @@
 	X(mod_spool) X(mod_logs)
 
 #define REGISTER(X)	/* void X(void): events, object types, option tables */ \
-	X(kumod_script_register) X(cached_register) X(mod_time_register) X(mod_mpsc_register) X(mod_counter_series_register) \
+	X(metrics_shared_register) X(queue_init) X(kumod_script_register) X(cached_register) X(mod_time_register) X(mod_mpsc_register) X(mod_counter_series_register) \
 	X(mod_cidr_register) X(mod_domain_map_register) X(mod_regex_register) X(mod_regex_set_map_register) X(mod_digest_register) X(mod_uuid_register) X(mod_fs_register) \
 	X(mod_message_register) X(mod_dkim_register) \
 	X(msg_metrics_init) X(logs_init) \
-	X(mod_shaping_register) X(mod_aaa_register)	/* mod_api_admin_register: needs logs */
+	X(mod_shaping_register) X(mod_api_admin_register) X(mod_aaa_register) X(api_kumod_register)
 
 #define X(m) extern const struct policy_module m;
 MODULES(X)
