@@ -14,7 +14,7 @@
 	/* network, access */ \
 	X(mod_dns) X(mod_api) X(mod_aaa) \
 	/* storage and logs */ \
-	X(mod_spool) X(mod_logs)
+	X(mod_spool) X(mod_logs) X(mod_acct_log)
 
 #define REGISTER(X)	/* void X(void): events, object types, option tables */ \
 	X(metrics_shared_register) X(queue_init) X(kumod_script_register) X(cached_register) X(mod_time_register) X(mod_mpsc_register) X(mod_counter_series_register) \
