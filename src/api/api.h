@@ -46,12 +46,6 @@ int api_listener_start(const struct val *opts) WARN_UNUSED;
 void api_listeners_stop(void);
 void api_register(void);	/* events; before the policy is loaded */
 void api_kumod_register(void);	/* the same, and kumod's endpoints and injection */
-/* A TLS layer for listeners, filled in by the program: OPTS' hostname, certificate and key (values of key sources or NULL). */
-struct api_tls {
-	int (*create)(struct slice hostname, const struct val *certificate, const struct val *private_key, void **out);
-	struct rt_io *(*wrap)(struct rt_io *io, void *tls);
-};
-void api_set_tls(const struct api_tls *t);
 
 /* --- endpoints, a file each ------------------------------------------------------------------------------------------- */
 void api_metrics(struct api_call *c);

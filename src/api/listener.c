@@ -3,10 +3,14 @@
 #include "api/auth.h"
 #include "base/list.h"
 #include "base/xalloc.h"
+#include "policy/keysource.h"
 #include "rt/diag.h"
 #include "rt/sync.h"
+#include "tls/tls.h"
 #include <stdlib.h>
 #include <unistd.h>
+
+#define TLS_HANDSHAKE_MS 30000
 
 struct listener_opts {
 	struct slice listen, hostname;
@@ -30,15 +34,14 @@ static const struct opt_field FIELDS[] = {
 	OPT_STR(struct listener_opts, listen, "127.0.0.1:8000", "address and port"),
 	OPT_SIZE(struct listener_opts, request_body_limit, "2097152", "bytes of a request's body, after decompression"),
 	OPT_BOOL(struct listener_opts, use_tls, "false", "speak TLS"),
-	OPT_VAL(struct listener_opts, tls_certificate, "key source of the certificate chain; self-signed by default"),
-	OPT_VAL(struct listener_opts, tls_private_key, "key source of its key"),
+	OPT_CUSTOM(struct listener_opts, tls_certificate, policy_read_key_source, NULL, "key source of the certificate chain; self-signed by default"),
+	OPT_CUSTOM(struct listener_opts, tls_private_key, policy_read_key_source, NULL, "key source of its key"),
 	OPT_LIST(struct listener_opts, trusted_hosts, NULL, "networks whose requests need no credentials; this machine by default", OPT_PRESENT(struct listener_opts, has_trusted_hosts)),
 	OPT_END
 };
 static const struct opt_desc DESC = { .name = "start_http_listener", .fields = FIELDS, .size = sizeof(struct listener_opts) };
 
 static const struct api_endpoint *endpoints;
-static const struct api_tls *tls;
 static struct rt_lock lock = RT_LOCK_INIT(RANK_LEAF);
 static struct list listeners = { &listeners, &listeners };	/* under lock */
 
@@ -52,7 +55,6 @@ void api_set_endpoints(const struct api_endpoint *table, const char *kind)
 
 const char *api_process_kind(void) { return process_kind; }
 const struct api_endpoint *api_endpoints(void) { return endpoints; }
-void api_set_tls(const struct api_tls *t) { tls = t; }
 
 struct slice api_listener_hostname(const struct api_call *c)
 {
@@ -170,14 +172,49 @@ static int read_trusted(struct listener *l)
 	return 0;
 }
 
+static struct rt_io *wrap(struct rt_io *io, void *ctx)
+{
+	if (tls_accept(ctx, &io, TLS_HANDSHAKE_MS, NULL) < 0) {
+		diag_debug("http", "TLS: %s", err_text());
+		rt_io_close(&io);
+	}
+	return io;
+}
+
+static int load_key(const struct val *source, const char *option, struct buf *out)
+{
+	int rc = source ? policy_key_load(source, out) : 0;
+
+	if (rc < 0)
+		err_prefix("start_http_listener.%s", option);
+	return rc;
+}
+
 static int configure_tls(struct listener *l, struct http_server_conf *conf)
 {
+	struct tls_server_conf t = { .hostname = l->opts.hostname };
+	struct buf certificate = { 0 }, key = { 0 };
+	struct tls_ctx *ctx;
+
 	if (!l->opts.use_tls)
 		return 0;
-	if (!tls)
-		return err_set(E_UNSUPPORTED, "start_http_listener.use_tls: this program has no TLS yet");
-	conf->wrap = tls->wrap;
-	return tls->create(l->opts.hostname, l->opts.tls_certificate, l->opts.tls_private_key, &conf->tls);
+	int rc = load_key(l->opts.tls_certificate, "tls_certificate", &certificate);
+	if (rc == 0)
+		rc = load_key(l->opts.tls_private_key, "tls_private_key", &key);
+	if (rc == 0) {
+		t.certificate = buf_view(&certificate);
+		t.private_key = buf_view(&key);
+		rc = tls_ctx_server(&t, &ctx);
+		if (rc < 0)
+			err_prefix("start_http_listener");
+	}
+	if (rc == 0) {
+		conf->wrap = wrap;
+		conf->tls = ctx;	/* lives as long as the listener: for good */
+	}
+	buf_fini(&certificate);
+	buf_fini(&key);
+	return rc;
 }
 
 static void default_hostname(struct listener *l)

@@ -37,6 +37,10 @@ static const char *as_json_place(struct arena *a, const char *text)
 		buf_printf(&b, "%s%.*s%s", place ? "." : "", (int)MAX(tick, (ptrdiff_t)0), name.ptr, place ? "" : ": ");
 	}
 	buf_slice(&b, slice_sub(s, place, SIZE_MAX));
+	if (slice_ends(buf_view(&b), SLICE("expected a table"))) {
+		buf_truncate(&b, b.len - strlen("a table"));
+		buf_lit(&b, "struct");	/* there are no tables in JSON */
+	}
 	const char *out = arena_strdup(a, buf_view(&b));
 	buf_fini(&b);
 	return out;
