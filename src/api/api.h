@@ -36,7 +36,8 @@ void api_fail(struct api_call *c, int rc);					/* "Error: …": 404 for -E_NOENT
 int opt_read_uuid(struct opt_ctx *c, const struct val *in, void *out);		/* struct uuid */
 
 /* The table of this program; ends with an entry without a method. Set before a listener is started. */
-void api_set_endpoints(const struct api_endpoint *table, const char *process_kind);
+void api_set_endpoints(const struct api_endpoint *table);
+void api_set_process_kind(const char *kind);		/* "kumod", "tsa-daemon", "proxy-server" */
 const char *api_process_kind(void);
 const struct api_endpoint *api_endpoints(void);
 extern const struct api_endpoint KUMOD_ENDPOINTS[];

@@ -37,5 +37,5 @@ const struct api_endpoint KUMOD_ENDPOINTS[] = {
 void api_kumod_register(void)
 {
 	api_register();
-	api_set_endpoints(KUMOD_ENDPOINTS, "kumod");
+	api_set_endpoints(KUMOD_ENDPOINTS);
 }

@@ -47,11 +47,8 @@ static struct list listeners = { &listeners, &listeners };	/* under lock */
 
 static const char *process_kind = "kumod";
 
-void api_set_endpoints(const struct api_endpoint *table, const char *kind)
-{
-	endpoints = table;
-	process_kind = kind;
-}
+void api_set_endpoints(const struct api_endpoint *table) { endpoints = table; }
+void api_set_process_kind(const char *kind) { process_kind = kind; }
 
 const char *api_process_kind(void) { return process_kind; }
 const struct api_endpoint *api_endpoints(void) { return endpoints; }
