@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* mod_smtp - Lua's view of the ESMTP server: start_esmtp_listener, make_listener_domain, connection metadata. */
+#include <lauxlib.h>
+
+#include "policy/objects.h"
+#include "smtp/server/conn_meta.h"
+#include "smtp/server/server.h"
+
+static void check_val(lua_State *L, int idx, struct val *out)
+{
+	int rc = policy_to_val(L, idx, policy_arena(L), out);
+	if (rc < 0)
+		policy_raise(L, rc);
+}
+
+static int start_esmtp_listener(lua_State *L)
+{
+	struct val opts;
+	check_val(L, 1, &opts);
+	int rc = smtp_server_listen(&opts);
+	return rc < 0 ? policy_raise(L, rc) : 0;
+}
+
+static int make_listener_domain(lua_State *L)
+{
+	struct val opts;
+	struct listener_domain *d;
+	check_val(L, 1, &opts);
+	int rc = listener_domain_parse(&opts, &d);
+	if (rc < 0)
+		return policy_raise(L, rc);
+	policy_obj_push(L, &LISTENER_DOMAIN_OBJ, d);
+	listener_domain_unref(&d);
+	return 1;
+}
+
+static int apply_supplemental_trace_header(lua_State *L)
+{
+	struct msg *m = policy_obj_check(L, 1, &MSG_OBJ);
+	struct val opts = val_null();
+	if (!lua_isnoneornil(L, 2))
+		check_val(L, 2, &opts);
+	int rc = smtp_trace_apply_supplemental(m, opts.type == VAL_NULL ? NULL : &opts);
+	return rc < 0 ? policy_raise(L, rc) : 0;
+}
+
+static int get_meta(lua_State *L)
+{
+	struct conn_meta *m = policy_obj_check(L, 1, &CONN_META_OBJ);
+	const struct val *v = conn_meta_get(m, policy_check_slice(L, 2));
+	if (v == NULL)
+		lua_pushnil(L);
+	else
+		policy_push_val(L, v);
+	return 1;
+}
+
+static int set_meta(lua_State *L)
+{
+	struct conn_meta *m = policy_obj_check(L, 1, &CONN_META_OBJ);
+	struct slice key = policy_check_slice(L, 2);
+	struct val v;
+	check_val(L, 3, &v);
+	conn_meta_set(m, key, &v);
+	return 0;
+}
+
+static int auth_info(lua_State *L)
+{
+	policy_push_val(L, conn_meta_auth_info(policy_obj_check(L, 1, &CONN_META_OBJ)));
+	return 1;
+}
+
+static const struct luaL_Reg CONN_META_METHODS[] = { { "get_meta", get_meta }, { "set_meta", set_meta }, { "auth_info", auth_info }, { NULL, NULL } };
+static const struct luaL_Reg FUNCTIONS[] = {
+	{ "start_esmtp_listener", start_esmtp_listener },
+	{ "make_listener_domain", make_listener_domain },
+	{ "apply_supplemental_trace_header", apply_supplemental_trace_header },
+	{ NULL, NULL },
+};
+
+const struct policy_module MOD_SMTP = { .name = "kumo", .functions = FUNCTIONS };
+
+void mod_smtp_register(void)
+{
+	policy_obj_methods(&CONN_META_OBJ, CONN_META_METHODS);
+	policy_module_register(&MOD_SMTP);
+}

@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Who may send what to whom: relay_hosts of the listener, else what get_listener_domain says of the sender's domain (relay_from) and of the
+ * recipient's (relay_to, log_oob, log_arf).
+ */
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#include "base/xalloc.h"
+#include "smtp/server/session.h"
+
+struct listener_domain {
+	_Atomic uint32_t refs;
+	struct arena *arena;
+	bool relay_to;
+	int log_oob, log_arf;
+	struct opt_list relay_from;	/* of struct cidr */
+	int64_t ttl;			/* ns */
+};
+
+static void *obj_ref(void *o)
+{
+	atomic_fetch_add_explicit(&((struct listener_domain *)o)->refs, 1, memory_order_relaxed);
+	return o;
+}
+static void obj_unref(void *o) { struct listener_domain *d = o; listener_domain_unref(&d); }
+const struct policy_obj_type LISTENER_DOMAIN_OBJ = { .name = "EsmtpDomain", .ref = obj_ref, .unref = obj_unref };
+
+/* true and false are older spellings. */
+static int read_handling(struct opt_ctx *c, const struct val *in, void *out)
+{
+	static const struct { const char *name; enum report_handling value; } NAMES[] = {
+		{ "Ignore", REPORT_IGNORE }, { "LogThenRelay", REPORT_LOG_THEN_RELAY }, { "LogThenDrop", REPORT_LOG_THEN_DROP }
+	};
+	if (in->type == VAL_BOOL) {
+		*(int *)out = in->b ? REPORT_LOG_THEN_RELAY : REPORT_IGNORE;
+		return 0;
+	}
+	for (size_t i = 0; in->type == VAL_STR && i < ARRAY_LEN(NAMES); i++)
+		if (slice_eq_cstr(in->s, NAMES[i].name)) {
+			*(int *)out = NAMES[i].value;
+			return 0;
+		}
+	return opt_fail(c, in, "one of `Ignore`, `LogThenRelay`, `LogThenDrop`, true or false");
+}
+
+static const struct opt_field FIELDS[] = {
+	OPT_BOOL(struct listener_domain, relay_to, "false", "mail to this domain is relayed, whoever sends it"),
+	OPT_CUSTOM(struct listener_domain, log_oob, read_handling, NULL, "what becomes of out-of-band bounces (RFC 3464)"),
+	OPT_CUSTOM(struct listener_domain, log_arf, read_handling, NULL, "what becomes of feedback reports (RFC 5965)"),
+	OPT_CUSTOM(struct listener_domain, relay_from, smtp_read_cidr_list, NULL, "clients that may send as this domain"),
+	OPT_DURATION(struct listener_domain, ttl, "60s", "how long the answer may be kept; ours is kept for the transaction"),
+	OPT_END
+};
+static const struct opt_desc DOMAIN_OPTS = { "make_listener_domain", FIELDS, sizeof(struct listener_domain) };
+
+int listener_domain_parse(const struct val *opts, struct listener_domain **out)
+{
+	struct arena *a = arena_create();
+	struct listener_domain *d = xzalloc(sizeof *d);
+	int rc = opt_parse(&DOMAIN_OPTS, opts, a, d);
+	if (rc < 0) {
+		arena_destroy(&a);
+		free(d);
+		return rc;
+	}
+	d->refs = 1;
+	d->arena = a;
+	*out = d;
+	return 0;
+}
+
+void listener_domain_unref(struct listener_domain **d)
+{
+	struct listener_domain *x = *d;
+	*d = NULL;
+	if (x == NULL || atomic_fetch_sub_explicit(&x->refs, 1, memory_order_acq_rel) != 1)
+		return;
+	arena_destroy(&x->arena);
+	free(x);
+}
+
+static void take_answer(struct smtp_session *s, struct domain_answer *answer, const struct listener_domain *d)
+{
+	const struct cidr *nets = d->relay_from.items;
+	answer->found = true;
+	answer->verdict = (struct relay_verdict){ d->relay_to, (enum report_handling)d->log_oob, (enum report_handling)d->log_arf };
+	for (size_t i = 0; i < d->relay_from.n; i++)
+		answer->relay_from_peer |= cidr_has(&nets[i], &s->peer.ip);
+}
+
+static int ask_policy(struct smtp_session *s, struct domain_answer *answer)
+{
+	struct policy_call c;
+	int rc = policy_call_begin(&c, &EV_GET_LISTENER_DOMAIN);
+	if (rc < 0)
+		return rc;
+	policy_push_slice(c.L, answer->domain);
+	lua_pushstring(c.L, s->listener->name);
+	policy_obj_push(c.L, &CONN_META_OBJ, s->meta);
+	rc = policy_call_run(&c, 3, 1);
+	if (rc == -E_REJECT)
+		rc = err_set(E_POLICY, "get_listener_domain called kumo.reject (%d %s); it must return an answer or nil", c.reject_code, c.reject_text);
+	if (rc == 0 && !lua_isnil(c.L, -1)) {
+		const struct listener_domain *d = policy_obj_get(c.L, -1, &LISTENER_DOMAIN_OBJ);
+		if (d != NULL)
+			take_answer(s, answer, d);
+		else
+			rc = err_set(E_POLICY, "get_listener_domain returned a %s for %.*s; it must return kumo.make_listener_domain{…} or nil",
+				     lua_typename(c.L, lua_type(c.L, -1)), SLICE_ARG(answer->domain));
+	}
+	policy_call_end(&c);
+	return rc;
+}
+
+static int answer_for(struct smtp_session *s, struct slice domain, const struct domain_answer **out)
+{
+	for (const struct domain_answer *d = s->txn.domains; d != NULL; d = d->next)
+		if (slice_eq(d->domain, domain)) {
+			*out = d;
+			return 0;
+		}
+	struct domain_answer *d = arena_alloc(session_arena(s), sizeof *d);
+	d->domain = arena_dup(session_arena(s), domain);
+	int rc = ask_policy(s, d);
+	if (rc < 0)
+		return rc;
+	d->next = s->txn.domains;
+	s->txn.domains = d;
+	*out = d;
+	return 0;
+}
+
+int relay_check(struct smtp_session *s, const struct smtp_path *rcpt, struct relay_verdict *out)
+{
+	const struct domain_answer *from, *to;
+	*out = (struct relay_verdict){ .relay = smtp_params_relays_for(s->params, &s->peer.ip) };
+	if (!policy_event_wanted(&EV_GET_LISTENER_DOMAIN))
+		return 0;
+	int rc = answer_for(s, s->txn.sender.domain, &from);
+	if (rc < 0)
+		return rc;
+	rc = answer_for(s, rcpt->domain, &to);
+	if (rc < 0)
+		return rc;
+	out->relay |= from->relay_from_peer;
+	if (to->found) {
+		out->relay |= to->verdict.relay;
+		out->log_oob = to->verdict.log_oob;
+		out->log_arf = to->verdict.log_arf;
+	}
+	return 0;
+}
