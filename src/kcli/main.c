@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* kcli - operates a running kumod through its HTTP API: the table of subcommands. */
+#include "kumo_version.h"
 #include "kcli/commands.h"
 #include "base/err.h"
 #include <stdio.h>

@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include "kumo_version.h"
 #include "base/nearest.h"
 #include "base/xalloc.h"
 #include "kumod/kumod.h"

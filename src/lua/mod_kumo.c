@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
+#include "kumo_version.h"
 #include "codec/opt.h"
 #include "lua/util.h"
 #include "policy/arg.h"

@@ -2,6 +2,7 @@
 /* mod_smtp - Lua's view of the ESMTP server: start_esmtp_listener, make_listener_domain, connection metadata. */
 #include <lauxlib.h>
 
+#include "lua/modules.h"
 #include "policy/objects.h"
 #include "smtp/server/conn_meta.h"
 #include "smtp/server/server.h"
@@ -79,10 +80,9 @@ static const struct luaL_Reg FUNCTIONS[] = {
 	{ NULL, NULL },
 };
 
-const struct policy_module MOD_SMTP = { .name = "kumo", .functions = FUNCTIONS };
+const struct policy_module mod_smtp = { .name = "kumo", .functions = FUNCTIONS };
 
 void mod_smtp_register(void)
 {
 	policy_obj_methods(&CONN_META_OBJ, CONN_META_METHODS);
-	policy_module_register(&MOD_SMTP);
 }

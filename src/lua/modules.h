@@ -15,3 +15,6 @@ void mod_regex_set_map_register(void);
 void mod_digest_register(void);
 void mod_uuid_register(void);
 void mod_fs_register(void);
+
+extern const struct policy_module mod_smtp;
+void mod_smtp_register(void);

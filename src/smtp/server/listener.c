@@ -172,11 +172,11 @@ static void run_session(struct smtp_session *s)
 		struct rt_shield shield;
 		rt_shield_enter(&shield);
 		rc = replyf(s, 421, SLICE_NONE, "4.3.2 %.*s shutting down", SLICE_ARG(s->params->hostname));
-		(void)session_flush(s);
+		session_flush(s);
 		rt_shield_leave(&shield);
 		return;
 	}
-	(void)session_flush(s);
+	session_flush(s);
 }
 
 static void init_meta(struct smtp_session *s)
