@@ -1,21 +1,102 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * daemon - the mail server itself: what is started when, and what stops in which order.
+ *
+ * Start: policy's init (which defines spools, logs and listeners), then the spool is opened and what waits in it is queued. Stop: intake first, then
+ * deliveries, then records, then storage: each can still use what stops after it.
  */
+#include "api/api.h"
 #include "kumod/kumod.h"
+#include "logs/logs.h"
+#include "msg/msg.h"
+#include "policy/host.h"
 #include "policy/watch.h"
+#include "queue/memory.h"
+#include "queue/queue.h"
 #include "rt/fiber.h"
 #include "rt/loop.h"
+#include "smtp/server/server.h"
+#include "spool/spool.h"
+
+#define SESSIONS_STOP_MS 20000
+
+static int queue_found(void *arg, struct msg *m)
+{
+	int rc = queue_insert_spooled(m);
+	if (rc == 0)
+		return 0;
+	if (rc == -E_CANCELED || rc == -E_SHUTDOWN) {
+		msg_unref(&m);
+		return rc;
+	}
+	diag_error("kumod", "a message in the spool cannot be queued now and is left there: %s", err_text());
+	msg_unref(&m);
+	return 0;
+}
+
+static int open_spool(void)
+{
+	struct spool_walk found;
+	uint64_t orphans;
+	int rc = spool_start();
+	if (rc < 0)
+		return rc;
+	rc = spool_enumerate(queue_found, NULL, &found);
+	if (rc < 0)
+		return rc;
+	if (found.found > 0 || found.damaged > 0)
+		diag_info("kumod", "%llu messages found in the spool, %llu damaged", (unsigned long long)found.found, (unsigned long long)found.damaged);
+	if (spool_sweep(&orphans) == 0 && orphans > 0)
+		diag_warn("kumod", "%llu bodies without an envelope removed from the spool", (unsigned long long)orphans);
+	return 0;
+}
+
+static int insert_hook_message(struct msg *m)
+{
+	struct buf name = { 0 };
+	int rc = msg_queue_name(m, &name);
+	struct msg *ref = msg_ref(m);
+	if (rc == 0)
+		rc = queue_insert(ref, buf_view(&name));
+	if (rc < 0)
+		msg_unref(&ref);
+	buf_fini(&name);
+	return rc;
+}
+
+static int start(void)
+{
+	memory_init();
+	msg_set_storage(&SPOOL_STORAGE);
+	logs_set_inserter(insert_hook_message);
+	api_set_endpoints(KUMOD_ENDPOINTS);
+	int rc = queue_start();
+	if (rc == 0 && (rc = kumod_fire_init()) < 0)
+		err_prefix("Initialization raised an error");
+	if (rc == 0 && (rc = open_spool()) < 0)
+		err_prefix("Initialization raised an error");
+	return rc;
+}
+
+static void stop(void)
+{
+	kumod_notify("STOPPING=1");
+	smtp_server_stop(SESSIONS_STOP_MS);
+	api_listeners_stop();
+	queue_stop();
+	logs_fini();
+	spool_fini();
+}
 
 int kumod_daemon(void)
 {
-	int rc = kumod_fire_init();
-	if (rc < 0) {
-		err_prefix("Initialization raised an error");
-		return rc;
+	int rc = start();
+	if (rc == 0) {
+		rt_fiber_spawn("config monitor", policy_watch_run, NULL);
+		diag_info("kumod", "initialization complete");
+		kumod_notify("READY=1");
+		rt_wait_signal();
 	}
-	rt_fiber_spawn("config monitor", policy_watch_run, NULL);
-	diag_info("kumod", "initialization complete");
-	rt_wait_signal();
-	return 0;
+	stop();
+	return rc;
 }

@@ -32,6 +32,9 @@ int kumod_daemon(void) WARN_UNUSED;
 /* Fires pre_init and init (in this order): "call init callback: …". Yields. */
 int kumod_fire_init(void) WARN_UNUSED;
 
+/* notify.c: "READY=1", "STOPPING=1", "STATUS=text" to systemd */
+void kumod_notify(const char *state);
+
 /* modules.c: events and Lua modules of every folder, once at start. */
 void kumod_modules_register(void);
 

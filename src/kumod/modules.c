@@ -5,23 +5,64 @@
 #include "kumod/kumod.h"
 #include "policy/host.h"
 
-#define MODULES(X)	/* struct policy_module X */ \
-	/* text and values */ \
-	X(mod_kumo) X(mod_serde) X(mod_serde_aliases) X(mod_time) X(mod_memoize) X(mod_mpsc) X(mod_counter_series) X(mod_secrets) \
-	X(mod_cidr) X(mod_domain_map) X(mod_regex) X(mod_regex_old) X(mod_regex_set_map) X(mod_string) X(mod_encode) X(mod_digest) X(mod_uuid) X(mod_fs) X(mod_fs_aliases) \
-	/* messages */ \
-	X(mod_message) X(mod_dkim) X(mod_mimepart) \
-	/* network, access */ \
-	X(mod_dns) X(mod_api) X(mod_aaa) \
-	/* storage and logs */ \
-	X(mod_spool) X(mod_logs) X(mod_acct_log)
+#define MODULES(X)	/* struct policy_module X; one a line */ \
+	X(mod_kumo) \
+	X(mod_serde) \
+	X(mod_serde_aliases) \
+	X(mod_time) \
+	X(mod_memoize) \
+	X(mod_mpsc) \
+	X(mod_counter_series) \
+	X(mod_secrets) \
+	X(mod_cidr) \
+	X(mod_domain_map) \
+	X(mod_regex) \
+	X(mod_regex_old) \
+	X(mod_regex_set_map) \
+	X(mod_string) \
+	X(mod_encode) \
+	X(mod_digest) \
+	X(mod_uuid) \
+	X(mod_fs) \
+	X(mod_fs_aliases) \
+	X(mod_message) \
+	X(mod_dkim) \
+	X(mod_mimepart) \
+	X(mod_dns) \
+	X(mod_api) \
+	X(mod_aaa) \
+	X(mod_smtp) \
+	X(mod_spool) \
+	X(mod_logs) \
+	X(mod_acct_log)
 
-#define REGISTER(X)	/* void X(void): events, object types, option tables */ \
-	X(metrics_shared_register) X(queue_init) X(kumod_script_register) X(cached_register) X(mod_time_register) X(mod_mpsc_register) X(mod_counter_series_register) \
-	X(mod_cidr_register) X(mod_domain_map_register) X(mod_regex_register) X(mod_regex_set_map_register) X(mod_digest_register) X(mod_uuid_register) X(mod_fs_register) \
-	X(mod_message_register) X(mod_dkim_register) \
-	X(msg_metrics_init) X(logs_init) \
-	X(mod_shaping_register) X(mod_api_admin_register) X(mod_aaa_register) X(api_kumod_register)
+#define REGISTER(X)	/* void X(void): events, object types, option tables; one a line */ \
+	X(metrics_shared_register) \
+	X(queue_init) \
+	X(kumod_script_register) \
+	X(cached_register) \
+	X(mod_time_register) \
+	X(mod_mpsc_register) \
+	X(mod_counter_series_register) \
+	X(mod_cidr_register) \
+	X(mod_domain_map_register) \
+	X(mod_regex_register) \
+	X(mod_regex_set_map_register) \
+	X(mod_digest_register) \
+	X(mod_uuid_register) \
+	X(mod_fs_register) \
+	X(mod_message_register) \
+	X(mod_dkim_register) \
+	X(mod_queue_register) \
+	X(mod_throttle_register) \
+	X(msg_metrics_init) \
+	X(logs_init) \
+	X(mod_shaping_register) \
+	X(mod_api_admin_register) \
+	X(mod_aaa_register) \
+	X(mod_smtp_register) \
+	X(api_kumod_register) \
+	X(smtp_server_register)
 
 #define X(m) extern const struct policy_module m;
 MODULES(X)

@@ -18,7 +18,7 @@ static int start_esmtp_listener(lua_State *L)
 {
 	struct val opts;
 	check_val(L, 1, &opts);
-	int rc = smtp_server_listen(&opts);
+	int rc = policy_is_validating() ? smtp_server_check(&opts) : smtp_server_listen(&opts);
 	return rc < 0 ? policy_raise(L, rc) : 0;
 }
 

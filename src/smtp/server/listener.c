@@ -257,6 +257,15 @@ static int remember(struct smtp_listener *l)
 	return room ? 0 : err_set(E_LIMIT, "more than %d ESMTP listeners", LISTENERS_MAX);
 }
 
+int smtp_server_check(const struct val *opts)
+{
+	struct smtp_params *p;
+	int rc = smtp_params_parse(opts, &p);
+	if (rc == 0)
+		smtp_params_unref(&p);
+	return rc;
+}
+
 int smtp_server_listen(const struct val *opts)
 {
 	struct smtp_listener *l = xzalloc(sizeof *l);

@@ -13,6 +13,7 @@
 
 /* kumo.start_esmtp_listener: binds and accepts from now on; prints "smtp listener on ADDRESS". Yields. */
 int smtp_server_listen(const struct val *opts) WARN_UNUSED;
+int smtp_server_check(const struct val *opts) WARN_UNUSED;	/* --validate: reads the options only */
 /* No new connections; sessions that wait for their client are told 421 and closed, one that handles a message finishes it first.
    Returns when all are gone, or after TIMEOUT_MS. Yields. */
 void smtp_server_stop(int64_t timeout_ms);
