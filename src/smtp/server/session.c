@@ -25,9 +25,13 @@ int session_fill(struct smtp_session *s)
 	int rc = session_flush(s);
 	if (rc < 0)
 		return rc;
+	bool was_empty = rt_io_buffered(s->io).len == 0;
 	s->waiting = true;
-	rc = rt_io_wait_readable(s->io, s->params->client_timeout / NSEC_PER_MSEC);
-	if (rc == 0)
+	/* with nothing read yet the stream waits without a buffer */
+	if (was_empty)
+		rc = rt_io_wait_readable(s->io, s->params->client_timeout / NSEC_PER_MSEC);
+	bool arrived = rc == 0 && was_empty && rt_io_buffered(s->io).len > 0;
+	if (rc == 0 && !arrived)
 		rc = rt_io_fill(s->io);
 	s->waiting = false;
 	if (rc == -E_TIMEOUT)
