@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* GET /api/machine-info, /api/admin/memory/stats, POST /api/admin/spool-compact/v1. */
+#include "kumo_version.h"
 #include "api/api.h"
 #include "base/timefmt.h"
 #include "msg/msg.h"

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The OpenAPI document of the endpoint table, and a page that shows it. */
+#include "kumo_version.h"
 #include "api/api.h"
 
 static struct val type_val(struct arena *a, const char *type)

@@ -69,7 +69,6 @@ static int start(void)
 	memory_init();
 	msg_set_storage(&SPOOL_STORAGE);
 	logs_set_inserter(insert_hook_message);
-	api_set_endpoints(KUMOD_ENDPOINTS);
 	int rc = queue_start();
 	if (rc == 0 && (rc = kumod_fire_init()) < 0)
 		err_prefix("Initialization raised an error");

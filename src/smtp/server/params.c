@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/xalloc.h"
+#include "policy/keysource.h"
 
 static const struct opt_choice BATCH_HANDLING[] = {
 	{ "BifurcateAlways", SMTP_BIFURCATE_ALWAYS }, { "BatchByDomain", SMTP_BATCH_BY_DOMAIN }, { NULL, 0 }
@@ -22,20 +23,6 @@ static const struct opt_field TRACE_FIELDS[] = {
 	OPT_END
 };
 const struct opt_desc SMTP_TRACE_OPTS = { "trace_headers", TRACE_FIELDS, sizeof(struct smtp_trace_opts) };
-
-static int read_key_source(struct opt_ctx *c, const struct val *in, void *out)
-{
-	static const char *const FORMS[] = { "key_data", "vault_mount", "file" };
-	bool ok = in->type == VAL_STR;
-	for (size_t i = 0; !ok && in->type == VAL_OBJ && i < ARRAY_LEN(FORMS); i++)
-		ok = val_get(in, slice_from_cstr(FORMS[i])) != NULL;
-	if (!ok)
-		return opt_fail(c, in, "a key source: the path of a file, {key_data=TEXT}, or {vault_mount=, vault_path=}");
-	struct val *copy = arena_alloc(opt_arena(c), sizeof *copy);
-	*copy = val_copy(opt_arena(c), in);
-	*(const struct val **)out = copy;
-	return 0;
-}
 
 int smtp_read_cidr_list(struct opt_ctx *c, const struct val *in, void *out)
 {
@@ -106,9 +93,9 @@ static const struct opt_field LISTENER_FIELDS[] = {
 	OPT_BOOL(struct smtp_params, allow_xclient, "false", "let clients claim other addresses"),
 	OPT_BOOL(struct smtp_params, require_proxy_protocol, "false", "expect a PROXY header first"),
 	OPT_SUB(struct smtp_params, trace_headers, &SMTP_TRACE_OPTS, "trace headers that are added"),
-	OPT_CUSTOM(struct smtp_params, tls_certificate, read_key_source, NULL, "PEM certificate chain; self-made unless given"),
-	OPT_CUSTOM(struct smtp_params, tls_private_key, read_key_source, NULL, "its PEM private key"),
-	OPT_CUSTOM(struct smtp_params, tls_required_client_ca, read_key_source, NULL, "authorities whose client certificates are believed"),
+	OPT_CUSTOM(struct smtp_params, tls_certificate, policy_read_key_source, NULL, "PEM certificate chain; self-made unless given"),
+	OPT_CUSTOM(struct smtp_params, tls_private_key, policy_read_key_source, NULL, "its PEM private key"),
+	OPT_CUSTOM(struct smtp_params, tls_required_client_ca, policy_read_key_source, NULL, "authorities whose client certificates are believed"),
 	OPT_CUSTOM(struct smtp_params, meta, read_meta, NULL, "metadata for each connection"),
 	OPT_CUSTOM(struct smtp_params, peer, read_overlays, NULL, "options by the client's address"),
 	OPT_CUSTOM(struct smtp_params, via, read_overlays, NULL, "options by our address"),
