@@ -87,7 +87,7 @@ static int kumo_set_diagnostic_log_filter(lua_State *L)
 {
 	struct slice filter = policy_check_text(L, 1);
 	if (diag_set_filter(arena_strdup(policy_arena(L), filter)) < 0)
-		return policy_raisef(L, "parsing log filter '%.*s': %s", SLICE_ARG(filter), err_text());
+		return policy_raise(L, -E_INVAL);
 	return 0;
 }
 

@@ -14,10 +14,18 @@ void policy_event_register(const struct policy_event *ev)
 	map_put(&registered, slice_from_cstr(ev->name), (void *)(uintptr_t)ev);
 }
 
+/* Events that may have several handlers whoever fires them, and whether that part of the program is there (it is not in a script). */
+static const char *const SEVERAL[] = { "pre_init", "validate_config", "get_queue_config", "get_acl_definition", "requeue_message", "should_enqueue_log_record",
+				       "throttle_insert_ready_queue" };
+
 static enum policy_event_kind kind_of(struct slice name)
 {
 	const struct policy_event *ev = map_get(&registered, name);
-	return ev ? ev->kind : POLICY_SINGLE;
+	enum policy_event_kind kind = ev ? ev->kind : POLICY_SINGLE;
+	for (size_t i = 0; kind == POLICY_SINGLE && i < ARRAY_LEN(SEVERAL); i++)
+		if (slice_eq_cstr(name, SEVERAL[i]))
+			kind = POLICY_MULTI;
+	return kind;
 }
 
 const char *policy_current_event(lua_State *L)
