@@ -27,7 +27,7 @@
 	X(mod_fs_aliases) \
 	X(mod_message) \
 	X(mod_dkim) \
-	X(mod_mimepart) \
+	X(mod_mimepart) X(mod_spf) \
 	X(mod_dns) \
 	X(mod_api) \
 	X(mod_aaa) \
