@@ -112,7 +112,7 @@ void logger_destroy(struct logger **lp)
 			log_template_free(&l->types[t].tmpl);
 	if (l->sink != NULL)
 		sink_destroy(&l->sink);
-	if (l->kind == LOGGER_HOOK)
+	if (l->kind == LOGGER_HOOK && l->hook_name != NULL)	/* set up completely, not only checked */
 		rt_sem_fini(&l->permits);
 	metric_unref(&l->latency);
 	metric_unref(&l->full);
