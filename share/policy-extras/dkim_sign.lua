@@ -186,7 +186,7 @@ local function find_issues(data)
   local function attempt(what, domain)
     local ok, err = pcall(sign, data, dummy_message(domain))
     if not ok then
-      issues[#issues + 1] = string.format('%s: %s', what, tostring(err))
+      issues[#issues + 1] = string.format('%s: %s', what, utils.error_text(err))
     end
   end
   for _, domain in ipairs(utils.sorted_keys(data.domain)) do

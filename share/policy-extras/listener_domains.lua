@@ -103,7 +103,7 @@ function mod:setup(file_names)
   kumo.on('validate_config', function()
     local ok, err = pcall(load_data, file_names)
     if not ok then
-      utils.report_issues('listener_domain', file_names, { tostring(err) })
+      utils.report_issues('listener_domain', file_names, { utils.error_text(err) })
     end
   end)
 

@@ -99,7 +99,7 @@ function mod:new(options)
   kumo.on('validate_config', function()
     local ok, err = pcall(kumo.make_queue_config, queue_params(options, constructor_event))
     if not ok then
-      print(string.format("log hook '%s': queue_config: %s", options.name, tostring(err)))
+      print(string.format("log hook '%s': queue_config: %s", options.name, utils.error_text(err)))
       kumo.validation_failed()
     end
   end)

@@ -162,6 +162,11 @@ function mod.cached_loader(name, file_names, load, options)
   end
 end
 
+--- What an error says, without the trace of calls that led to it.
+function mod.error_text(err)
+  return (tostring(err):gsub('\nstack traceback:.*', ''))
+end
+
 --- Used by the handlers of validate_config: prints what is wrong with a helper's files and fails the validation.
 function mod.report_issues(kind, file_names, issues)
   print(string.format('Issues found in the combined set of %s files:', kind))

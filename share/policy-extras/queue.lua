@@ -57,7 +57,7 @@ local Rate = {
     end
     local ok, err = pcall(kumo.make_throttle, 'queue-helper-check', value)
     if not ok then
-      return false, tostring(err)
+      return false, utils.error_text(err)
     end
     return true, value
   end,

@@ -113,7 +113,13 @@ end
 
 local function register_validation(files, options)
   kumo.on('validate_config', function()
-    utils.warn_unmonitored('shaping.lua', files)
+    local own_files = {}
+    for _, path in ipairs(files) do
+      if path ~= default_file() then -- that one changes with an update of the package only
+        own_files[#own_files + 1] = path
+      end
+    end
+    utils.warn_unmonitored('shaping.lua', own_files)
     local load_options = utils.merge_into(options or {}, { skip_remote = true })
     local shaping = kumo.shaping.load(files, load_options)
     report(shaping:get_errors())
@@ -330,7 +336,7 @@ local function subscribe_forever(url)
   while true do
     local ok, err = pcall(follow, url, entries)
     if not ok then
-      kumo.log_error(string.format('lost the event stream of %s, trying again in %ds: %s', url, RECONNECT_SECONDS, tostring(err)))
+      kumo.log_error(string.format('lost the event stream of %s, trying again in %ds: %s', url, RECONNECT_SECONDS, utils.error_text(err)))
     end
     kumo.sleep(RECONNECT_SECONDS)
   end

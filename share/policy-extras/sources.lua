@@ -97,7 +97,7 @@ local function find_issues(data)
   local function attempt(kind, make, name)
     local ok, err = pcall(make, data, name)
     if not ok then
-      issues[#issues + 1] = string.format("%s '%s': %s", kind, name, tostring(err))
+      issues[#issues + 1] = string.format("%s '%s': %s", kind, name, utils.error_text(err))
     end
   end
   for _, name in ipairs(utils.sorted_keys(data.source)) do
