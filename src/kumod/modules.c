@@ -34,6 +34,7 @@
 	X(mod_smtp) \
 	X(mod_spool) \
 	X(mod_logs) \
+	X(mod_jsonl) \
 	X(mod_acct_log)
 
 #define REGISTER(X)	/* void X(void): events, object types, option tables; one a line */ \
@@ -57,6 +58,7 @@
 	X(mod_throttle_register) \
 	X(msg_metrics_init) \
 	X(logs_init) \
+	X(mod_jsonl_register) \
 	X(mod_shaping_register) \
 	X(mod_api_admin_register) \
 	X(mod_aaa_register) \

@@ -53,26 +53,26 @@ static int open_file(const char *path)
 	return mkdir_parents(path) < 0 ? -1 : open(path, O_CREAT | O_EXCL | O_WRONLY | O_APPEND | O_CLOEXEC, 0644);
 }
 
-static char *name_now(const char *dir, const char *prefix, const char *suffix)
+static char *name_now(const char *dir, const char *prefix, const char *suffix, int32_t offset_s)
 {
 	struct timespec t;
 	clock_gettime(CLOCK_REALTIME, &t);
 	struct buf b = { 0 };
 	buf_printf(&b, "%s/%s", dir, prefix);
-	int rc = time_put_strftime(&b, "%Y%m%d-%H%M%S", t.tv_sec * USEC_PER_SEC, 0);
+	int rc = time_put_strftime(&b, "%Y%m%d-%H%M%S", t.tv_sec * USEC_PER_SEC, offset_s);
 	assert(rc == 0);
 	buf_printf(&b, ".%09ld%s", t.tv_nsec, suffix);
 	size_t len;
 	return buf_take(&b, &len);
 }
 
-int segment_open(const char *dir, const char *prefix, const char *suffix, int level, struct segment **out)
+int segment_open(const char *dir, const char *prefix, const char *suffix, int level, int32_t offset_s, struct segment **out)
 {
 	int fd;
 	char *path = NULL;
 	do {	/* the clock's next tick gives the next name */
 		free(path);
-		path = name_now(dir, prefix, suffix);
+		path = name_now(dir, prefix, suffix, offset_s);
 	} while ((fd = open_file(path)) < 0 && errno == EEXIST);
 	if (fd < 0) {
 		int rc = err_errno(E_IO, "open log file %s", path);
@@ -154,6 +154,11 @@ int segment_finish(struct segment **sp)
 	fchmod(s->fd, 0444);
 	segment_abandon(sp);
 	return 0;
+}
+
+size_t segment_undrained(const struct segment *s)
+{
+	return s->out.len;
 }
 
 uint64_t segment_bytes(const struct segment *s)

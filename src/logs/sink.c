@@ -102,7 +102,7 @@ static int put_line(struct sink *s, const struct line *l, const char *text)
 	    (s->opts.max_ms && now - st->opened_ms >= s->opts.max_ms)))
 		rc = finish_stream(s, st);
 	if (rc == 0 && st->seg == NULL) {
-		rc = segment_open(st->dir, s->prefix, st->suffix, s->opts.level, &st->seg);
+		rc = segment_open(st->dir, s->prefix, st->suffix, s->opts.level, 0, &st->seg);
 		st->opened_ms = now;
 		if (rc == 0)
 			segment_put(st->seg, slice_new(c->header, c->header_len));
