@@ -124,12 +124,17 @@ struct slice arena_dup(struct arena *a, struct slice s)
 static struct slice arena_vslicef(struct arena *a, const char *fmt, va_list ap) PRINTF(2, 0);
 static struct slice arena_vslicef(struct arena *a, const char *fmt, va_list ap)
 {
+	char small[256];	/* nearly all texts fit, and are formatted once */
 	va_list again;
+	assert(fmt != NULL);
 	va_copy(again, ap);
-	int n = vsnprintf(NULL, 0, fmt, ap);
+	int n = vsnprintf(small, sizeof small, fmt, ap);
 	assert(n >= 0);
 	char *p = arena_alloc(a, (size_t)n + 1);
-	vsnprintf(p, (size_t)n + 1, fmt, again);
+	if ((size_t)n < sizeof small)
+		memcpy(p, small, (size_t)n);
+	else
+		vsnprintf(p, (size_t)n + 1, fmt, again);
 	va_end(again);
 	return slice_new(p, (size_t)n);
 }

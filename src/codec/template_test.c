@@ -117,6 +117,27 @@ static void test_bounds(void **state)
 	buf_fini(&out);
 }
 
+static void test_handlebars(void **state)
+{
+	static const char *const cases[][3] = {
+		{ "x", "{{name}} {{html}} {{m.b}} {{m/a}} {{list.[0]}} {{list}} {{m}} {{missing.deep}}|", "Ann Smith <b>&'/ two 1 3 [3, 1, 2, 1] [object] |" },
+		{ "x.html", "{{html}}{{{html}}}{{&html}}", "&lt;b&gt;&amp;&#x27;/<b>&'/<b>&'/" },
+		{ "x", "{{#each list}}{{@index}}{{this}}{{#unless @last}},{{/unless}}{{/each}}{{#each m}}{{@key}}={{this}};{{/each}}", "03,11,22,31a=1;b=two;" },
+		{ "x", "{{#each people as |p i|}}{{i}}{{p.n}}{{../name}}{{name}} {{else}}none{{/each}}", "0AnnAnn SmithAnn Smith 1bobAnn SmithAnn Smith " },
+		{ "x", "{{#if no}}a{{else if (eq n 7)}}b{{else}}c{{/if}}{{#with m}}{{a}}{{/with}}{{#unless no}}u{{/unless}}", "b1u" },
+		{ "x", "{{#*inline \"p\"}}[{{name}}{{q}}]{{/inline}}{{> p q=5}}{{#> none}}default{{/none}}", "[Ann Smith5]default" },
+		{ "x", "\\{{name}} {{{{raw}}}}{{name}}{{{{/raw}}}} {{!-- }} --}}a {{~ n ~}} b", "{{name}} {{name}} a7b" },
+		{ "x", "a\n  {{#if t}}\nb\n  {{/if}}\nc\n", "a\nb\nc\n" },
+		{ "x", "{{and t no}} {{or no t}} {{gt n 3}} {{len list}} {{lookup m \"b\"}}", "false true true 4 two" },
+		{ "x", "\n {{nope name}}", "!Error rendering \"x\" line 2, col 2: Helper not found nope: Helper not found nope" },
+		{ "x", "\n{{#if t}}", "!Template error: invalid handlebars syntax: expected escape, expression, html_expression, decorator_expression, partial_expression, "
+			"invert_tag, invert_chain_tag, helper_block_start, helper_block_end, decorator_block_start, partial_block_start, raw_block_start, hbs_comment, "
+			"or hbs_comment_compact (in x:2)" },
+		{ "x", "{{#*inline \"p\"}}{{> p}}{{/inline}}{{> p}}", "!Error rendering \"x\" line 1, col 17: nested too deep: nested too deep" },
+	};
+	check_all(TEMPLATE_HANDLEBARS, cases, ARRAY_LEN(cases));
+}
+
 static void test_static(void **state)
 {
 	static const char *const cases[][3] = { { "x", "{{ name }}{% if\n", "{{ name }}{% if\n" } };
@@ -139,7 +160,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_expressions), cmocka_unit_test(test_filters), cmocka_unit_test(test_statements), cmocka_unit_test(test_bounds),
-		cmocka_unit_test(test_static), cmocka_unit_test(test_hook),
+		cmocka_unit_test(test_handlebars), cmocka_unit_test(test_static), cmocka_unit_test(test_hook),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
