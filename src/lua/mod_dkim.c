@@ -10,6 +10,7 @@
 #include "base/xalloc.h"
 #include "codec/opt.h"
 #include "lua/message.h"
+#include "mailauth/arc.h"
 #include "mailauth/dkim_sign.h"
 #include "mailauth/dkim_verify.h"
 #include "net/ttl_cache.h"
@@ -277,6 +278,70 @@ static int message_dkim_verify(lua_State *L)
 	return 1;
 }
 
+/* Verifies the chain of M's body; the caller frees BODY. */
+static int read_chain(lua_State *L, struct msg *m, struct dns_resolver *r, struct msg_body **body, struct arc_chain **out)
+{
+	struct dkim_verify_opts o = { .dns = auth_dns_of(r), .now_s = rt_wall_us() / 1000000 };
+	int rc = msg_body(m, body);
+	*out = arena_alloc(policy_arena(L), sizeof **out);
+	if (rc < 0)
+		return rc;
+	if ((rc = arc_verify(msg_body_view(*body), &o, policy_arena(L), *out)) < 0)
+		msg_body_unref(body);
+	return rc;
+}
+
+static int message_arc_verify(lua_State *L)
+{
+	struct msg *m = lua_check_msg(L);
+	struct dns_resolver *r = check_resolver(L, 2);
+	struct msg_body *body;
+	struct arc_chain *chain;
+	struct val result;
+	int rc = read_chain(L, m, r, &body, &chain);
+	if (r != NULL)
+		dns_resolver_unref(&r);
+	if (rc < 0)
+		return policy_raise(L, rc);
+	arc_result(chain, policy_arena(L), &result);
+	msg_body_unref(&body);
+	policy_push_val(L, &result);
+	return 1;
+}
+
+static int message_arc_seal(lua_State *L)
+{
+	struct msg *m = lua_check_msg(L);
+	struct dkim_signer *s = policy_obj_check(L, 2, &DKIM_SIGNER_OBJ);
+	struct slice id = policy_check_slice(L, 3);
+	struct arena *a = policy_arena(L);
+	struct val results, field = val_obj();
+	struct msg_body *body;
+	struct arc_chain *chain;
+	struct buf out = { 0 };
+	int rc;
+
+	if (lua_type(L, 4) != LUA_TTABLE)
+		return policy_raisef(L, "deserialize error: invalid type: %s, expected table", policy_type_name(L, 4));
+	if ((rc = policy_to_val_mode(L, 4, POLICY_VAL_RAW, a, &results)) < 0)
+		return policy_raise(L, rc);
+	val_put_lit(a, &field, "serv_id", val_str(a, id));
+	val_put_lit(a, &field, "results", results);
+	struct dns_resolver *r = check_resolver(L, 5);
+	if ((rc = read_chain(L, m, r, &body, &chain)) == 0) {
+		rc = arc_seal(msg_body_view(body), chain, s, &field, rt_wall_us() / 1000000, a, &out);
+		if (rc == 0 && out.len > 0) {
+			buf_slice(&out, msg_body_view(body));
+			lua_msg_set_data(m, &out);
+		}
+		msg_body_unref(&body);
+	}
+	if (r != NULL)
+		dns_resolver_unref(&r);
+	buf_fini(&out);
+	return rc < 0 ? policy_raise(L, rc) : 0;
+}
+
 static const luaL_Reg FUNCTIONS[] = {
 	{ "ed25519_signer", make_signer },
 	{ "rsa_sha256_signer", make_signer },
@@ -287,6 +352,8 @@ extern const struct policy_module mod_dkim;
 const struct policy_module mod_dkim = { "kumo.dkim", FUNCTIONS, NULL };
 
 static const luaL_Reg METHODS[] = {
+	{ "arc_seal", message_arc_seal },
+	{ "arc_verify", message_arc_verify },
 	{ "dkim_sign", message_dkim_sign },
 	{ "dkim_verify", message_dkim_verify },
 	{ NULL, NULL },

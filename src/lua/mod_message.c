@@ -3,6 +3,7 @@
  * mod_message - messages: kumo.make_message, and the methods for envelope, metadata, data, schedule and spool.
  */
 #include "lua/message.h"
+#include <math.h>
 #include <stdlib.h>
 #include "base/timefmt.h"
 #include "codec/rfc5322.h"
@@ -249,6 +250,9 @@ static int message_set_meta(lua_State *L)
 	struct val v;
 	lua_settop(L, 3);
 	int rc = policy_to_val_mode(L, 3, POLICY_VAL_ENCODE, policy_arena(L), &v);
+	/* what JSON has no number for */
+	if (rc == 0 && v.type == VAL_FLOAT && !isfinite(v.f))
+		v = val_null();
 	if (rc == 0)
 		rc = msg_meta_set(m, key, &v);
 	return rc < 0 ? policy_raise(L, rc) : 0;
