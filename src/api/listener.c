@@ -268,12 +268,24 @@ int api_listener_start(const struct val *opts)
 /* Listeners stay in memory: requests that are still being served refer to them. */
 void api_listeners_stop(void)
 {
-	rt_lock(&lock);
-	LIST_EACH(it, &listeners) {
-		struct listener *l = LIST_ENTRY(it, struct listener, node);
-		http_server_stop(&l->server);
+	struct http_server *server;
+
+	for (;;) {	/* a server has locks of its own: stop it without ours */
+		server = NULL;
+		rt_lock(&lock);
+		LIST_EACH(it, &listeners) {
+			struct listener *l = LIST_ENTRY(it, struct listener, node);
+			if (l->server) {
+				server = l->server;
+				l->server = NULL;
+				break;
+			}
+		}
+		rt_unlock(&lock);
+		if (!server)
+			return;
+		http_server_stop(&server);
 	}
-	rt_unlock(&lock);
 }
 
 void api_register(void)
