@@ -5,6 +5,7 @@
  * Start: policy's init (which defines spools, logs and listeners), then the spool is opened and what waits in it is queued. Stop: intake first, then
  * deliveries, then records, then storage: each can still use what stops after it.
  */
+#include "api/aaa.h"
 #include "api/api.h"
 #include "kumod/kumod.h"
 #include "logs/logs.h"
@@ -69,6 +70,7 @@ static int start(void)
 	memory_init();
 	msg_set_storage(&SPOOL_STORAGE);
 	logs_set_inserter(insert_hook_message);
+	smtp_server_set_audit(aaa_audit_authentication);
 	int rc = queue_start();
 	if (rc == 0 && (rc = kumod_fire_init()) < 0)
 		err_prefix("Initialization raised an error");

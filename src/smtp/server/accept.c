@@ -25,9 +25,11 @@ struct batch {				/* one message to be */
 	struct buf queue;
 	bool dropped, refused;		/* a report that is only logged; mail that may not be relayed */
 	bool stored;
+	struct inbound_report report;
 };
 struct acceptance {
 	struct smtp_session *s;
+	struct val meta;		/* of the connection when the text had come: what a handler changes there is for the next one */
 	struct msg_body *body;		/* as received, possibly changed by smtp_server_data */
 	struct slice sender;
 	struct slice *rcpts;
@@ -36,10 +38,10 @@ struct acceptance {
 	uint32_t n;
 };
 
-static struct msg_env *make_env(struct smtp_session *s, struct slice sender, const struct slice *rcpts, uint32_t n)
+static struct msg_env *make_env(const struct acceptance *x, struct slice sender, const struct slice *rcpts, uint32_t n)
 {
 	struct msg_env *env = msg_env_create(sender, rcpts, n);
-	env->meta = val_copy(env->arena, conn_meta_all(s->meta));
+	env->meta = val_copy(env->arena, &x->meta);
 	return env;
 }
 
@@ -165,7 +167,7 @@ static int before_split(struct acceptance *x)
 {
 	if (!wants_whole())
 		return split(x, NULL);
-	struct msg_env *env = make_env(x->s, x->sender, x->rcpts, x->n_rcpts);
+	struct msg_env *env = make_env(x, x->sender, x->rcpts, x->n_rcpts);
 	struct msg *whole = msg_create(uuid_v1(), env, msg_body_ref(x->body));
 	int rc = event_message(x->s, &EV_SMTP_DATA, whole);
 	if (rc == 0)
@@ -181,7 +183,7 @@ static int make_message(struct acceptance *x, struct batch *b)
 {
 	struct smtp_session *s = x->s;
 	const struct smtp_trace_opts *trace = &s->params->trace_headers;
-	struct msg_env *env = make_env(s, x->sender, b->rcpts, b->n);
+	struct msg_env *env = make_env(x, x->sender, b->rcpts, b->n);
 	struct uuid id = uuid_v1();
 	struct smtp_path first = { .text = b->rcpts[0] };
 	bool policy = !s->params->deferred_queue && policy_event_wanted(&EV_SMTP_MESSAGE_RECEIVED);
@@ -294,6 +296,8 @@ static int queue_all(struct acceptance *x, uint32_t *queued)
 	for (*queued = 0; *queued < x->n; (*queued)++) {
 		struct batch *b = &x->batches[*queued];
 		int rc = b->dropped || b->refused ? 0 : record(x, b);
+		if (rc == 0)
+			rc = reports_log(x->s, b->msg, buf_view(&b->queue), &b->report);
 		if (rc == 0 && !goes_nowhere(b)) {
 			struct msg *queued_ref = msg_ref(b->msg);
 			rc = queue_insert(queued_ref, buf_view(&b->queue));
@@ -326,11 +330,11 @@ static int accept_under_deadline(struct acceptance *x)
 	for (uint32_t i = 0; rc == 0 && i < x->n; i++)
 		rc = make_message(x, &x->batches[i]);
 	for (uint32_t i = 0; rc == 0 && i < x->n; i++)
-		rc = reports_handle(x->s, x->batches[i].msg, &x->batches[i].verdict, &x->batches[i].dropped, &x->batches[i].refused);
+		rc = reports_inspect(x->s, x->batches[i].msg, &x->batches[i].verdict, &x->batches[i].report, &x->batches[i].dropped, &x->batches[i].refused);
 	if (rc != 0)
 		return rc > 0 ? 0 : trouble(x, rc);
 	for (uint32_t i = 0; rc == 0 && i < x->n; i++)
-		rc = goes_nowhere(&x->batches[i]) ? 0 : route(x, &x->batches[i]);
+		rc = x->batches[i].refused ? 0 : route(x, &x->batches[i]);
 	if (rc == 0)
 		rc = store_all(x);
 	if (rc == 0)
@@ -348,6 +352,7 @@ int accept_message(struct smtp_session *s, struct buf *text)
 	struct rt_deadline deadline;
 	size_t len = text->len;
 	rcpts_of_txn(&x);
+	x.meta = val_copy(session_arena(s), conn_meta_all(s->meta));
 	char *data = buf_take(text, &len);
 	x.body = msg_body_take(data, len);
 	/* from here on a Rejection record speaks of no transaction */

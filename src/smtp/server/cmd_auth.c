@@ -8,6 +8,13 @@
 
 #define AUTH_COMMAND SLICE("AUTH PLAIN")
 
+static void (*audit)(const struct val *info, struct slice identity, const char *context, bool success);
+
+void smtp_server_set_audit(void (*fn)(const struct val *info, struct slice identity, const char *context, bool success))
+{
+	audit = fn;
+}
+
 struct plain {
 	struct slice authz, authc, password;
 };
@@ -130,6 +137,10 @@ static int judge(struct smtp_session *s, const struct plain *p)
 		rc = event_outcome(s, &c, rc, AUTH_COMMAND);
 		if (rc != 0)
 			return rc < 0 ? rc : 0;
+	}
+	if (audit != NULL) {
+		struct val info = ok ? auth_info(session_arena(s), s, identities, groups) : val_copy(session_arena(s), conn_meta_auth_info(s->meta));
+		audit(&info, p->authc, "SmtpAuthPlainAuthentication", ok);
 	}
 	if (!ok)
 		return reply_lit(s, 535, "5.7.8 AUTH invalid", AUTH_COMMAND);

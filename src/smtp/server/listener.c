@@ -153,7 +153,7 @@ static int greet(struct smtp_session *s)
 	}
 	const char *reason = why_not(s);
 	if (reason != NULL)
-		return replyf(s, 421, SLICE_NONE, "4.3.2 %.*s %s", SLICE_ARG(s->params->hostname), reason);
+		return reply_goodbye(s, "4.3.2 ", reason);
 	int rc = event_connection_accepted(s);
 	if (rc != 0)
 		return rc;
@@ -171,7 +171,7 @@ static void run_session(struct smtp_session *s)
 	if (rc == -E_CANCELED) {
 		struct rt_shield shield;
 		rt_shield_enter(&shield);
-		rc = replyf(s, 421, SLICE_NONE, "4.3.2 %.*s shutting down", SLICE_ARG(s->params->hostname));
+		rc = reply_goodbye(s, "4.3.2 ", "shutting down");
 		session_flush(s);
 		rt_shield_leave(&shield);
 		return;

@@ -77,6 +77,13 @@ int reply_trouble(struct smtp_session *s, const char *what)
 	return replyf(s, 421, SLICE_NONE, "4.3.0 %.*s technical difficulties", SLICE_ARG(s->params->hostname));
 }
 
+int reply_goodbye(struct smtp_session *s, const char *enhanced, const char *text)
+{
+	rt_io_printf(s->io, "421 %s%.*s %s\r\n", enhanced, SLICE_ARG(s->params->hostname), text);
+	s->over = true;
+	return -E_CLOSED;
+}
+
 int session_flush(struct smtp_session *s)
 {
 	return rt_io_flush(s->io);

@@ -17,6 +17,8 @@ int smtp_server_check(const struct val *opts) WARN_UNUSED;	/* --validate: reads 
 /* No new connections; sessions that wait for their client are told 421 and closed, one that handles a message finishes it first.
    Returns when all are gone, or after TIMEOUT_MS. Yields. */
 void smtp_server_stop(int64_t timeout_ms);
+/* Told of each attempt to authenticate: filled in by the program. INFO is what the session is then known as. */
+void smtp_server_set_audit(void (*fn)(const struct val *info, struct slice identity, const char *context, bool success));
 void smtp_server_register(void);	/* events and metrics; before the policy is loaded */
 
 /* What get_listener_domain answers (kumo.make_listener_domain). */

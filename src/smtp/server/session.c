@@ -35,7 +35,7 @@ int session_fill(struct smtp_session *s)
 		rc = rt_io_fill(s->io);
 	s->waiting = false;
 	if (rc == -E_TIMEOUT)
-		return replyf(s, 421, SLICE_NONE, "4.3.2 %.*s idle too long", SLICE_ARG(s->params->hostname));
+		return reply_goodbye(s, "4.3.2 ", "idle too long");
 	return rc;
 }
 
@@ -123,7 +123,7 @@ int session_loop(struct smtp_session *s)
 		if (rc < 0)
 			return rc;
 		if (s->follow_with_421)
-			rc = replyf(s, 421, SLICE_NONE, "%.*s disconnecting due to previous error", SLICE_ARG(s->params->hostname));
+			rc = reply_goodbye(s, "", "disconnecting due to previous error");
 		else if (rc > 0)
 			rc = reply_lit(s, 500, "5.2.3 line too long", SLICE_NONE);
 		else

@@ -89,6 +89,8 @@ int reply(struct smtp_session *s, unsigned code, struct slice text, struct slice
 int replyf(struct smtp_session *s, unsigned code, struct slice command, const char *fmt, ...) PRINTF(4, 5) WARN_UNUSED;
 /* 421 4.3.0 HOST technical difficulties; the cause (err_text) is logged for the operator, who is told which WHAT failed. */
 int reply_trouble(struct smtp_session *s, const char *what) WARN_UNUSED;
+/* 421 HOST TEXT without being asked: no policy, no record; the session is over. Always -E_CLOSED. */
+int reply_goodbye(struct smtp_session *s, const char *enhanced, const char *text) WARN_UNUSED;
 int session_flush(struct smtp_session *s);
 struct slice session_peer_name(const struct smtp_session *s);	/* what EHLO said; "" before */
 
