@@ -210,8 +210,14 @@ static int bind_source(int fd, const struct ipaddr *source)
 
 	(void)setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof one); /* the port is chosen when the peer is known: 4-tuples, not ports, are scarce */
 	if (bind(fd, (struct sockaddr *)&ss, len) < 0)
-		return err_errno(E_IO, "binding to source address %s", netaddr_text(&from, text));
+		return err_set(E_IO, "bind %s: %s (os error %d)", netaddr_text(&from, text), strerror(errno), errno);
 	return 0;
+}
+
+/* As operators know it from the logs: "Connection refused (os error 111)". */
+static int connect_error(int e)
+{
+	return err_set(e == ETIMEDOUT ? E_TIMEOUT : E_IO, "%s (os error %d)", strerror(e), e);
 }
 
 static int connect_wait(int fd, int64_t timeout_ms)
@@ -222,8 +228,7 @@ static int connect_wait(int fd, int64_t timeout_ms)
 	if ((rc = rt_fd_wait(fd, RT_WRITE, timeout_ms)) < 0)
 		return rc;
 	getsockopt(fd, SOL_SOCKET, SO_ERROR, &e, &len);
-	errno = e;
-	return e ? err_errno(E_IO, "connect") : 0;
+	return e ? connect_error(e) : 0;
 }
 
 int rt_connect(const struct netaddr *to, const struct ipaddr *source, int64_t timeout_ms, int *out)
@@ -241,7 +246,7 @@ int rt_connect(const struct netaddr *to, const struct ipaddr *source, int64_t ti
 	if (source && source->family)
 		rc = bind_source(fd, source);
 	if (rc == 0 && connect(fd, (struct sockaddr *)&ss, len) < 0)
-		rc = errno == EINPROGRESS ? connect_wait(fd, timeout_ms) : err_errno(E_IO, "connect");
+		rc = errno == EINPROGRESS ? connect_wait(fd, timeout_ms) : connect_error(errno);
 	if (rc < 0) {
 		close(fd);
 		return rc;

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* plan - which hosts a session will try, and the queues that can be answered without trying any. */
+#include <stdlib.h>
+#include "base/xalloc.h"
+#include "queue/record.h"
+#include "smtp/client/session.h"
+
+static void host_add(struct smtp_session *s, struct slice name, struct netaddr addr, bool secure)
+{
+	s->hosts = xreallocarray(s->hosts, s->n_hosts + 1, sizeof *s->hosts);
+	s->hosts[s->n_hosts++] = (struct candidate){ .name = xmemdup0(name.ptr, name.len), .addr = addr, .secure = secure };
+}
+
+/* A name, "name:port" or "[address]" of mx_list. */
+static int add_name(struct dispatcher *d, struct slice name, bool trusted)
+{
+	struct smtp_session *s = d->state;
+	struct netaddr addr = { 0 };
+	struct slice label = name;
+	struct dns_addrs found;
+	int rc;
+
+	if (!dns_split_port(name, &label, &addr.port))
+		label = name;
+	if (label.len && label.ptr[0] == '[' && ipaddr_parse(label, &addr.ip) == 0) {
+		host_add(s, label, addr, trusted);
+		return 0;
+	}
+	rc = dns_lookup_ip(NULL, label, (enum ip_strategy)dispatch_path(d)->ip_lookup_strategy, &found);
+	if (rc < 0) {
+		err_prefix("resolving mx_list entry %.*s", SLICE_ARG(name));
+		return rc;
+	}
+	for (size_t i = 0; i < found.n; i++) {
+		addr.ip = found.addrs[i];
+		host_add(s, label, addr, trusted && found.secure);
+	}
+	free(found.addrs);
+	return 0;
+}
+
+static int add_mx_list(struct dispatcher *d, const struct queue_protocol_opts *o)
+{
+	int rc = 0;
+
+	for (size_t i = 0; i < o->n_mx_list && rc == 0; i++) {
+		const struct mx_list_entry *e = &o->mx_list[i];
+		if (e->resolved)
+			host_add(d->state, e->name, e->addr, o->treat_mx_list_as_secure);
+		else
+			rc = add_name(d, e->name, o->treat_mx_list_as_secure);
+	}
+	return rc;
+}
+
+static int add_exchangers(struct dispatcher *d)
+{
+	const struct mx_site *mx = d->rq->mx;
+	struct mx_addr *found;
+	size_t n;
+
+	if (mx == NULL)
+		return 0;
+	if (mx->status == MX_NULL) {
+		dispatch_bulk(d, response_of(556, 110, SLICE("Recipient address has a null MX")), WHY_NULL_MX);
+		return 1;
+	}
+	int rc = mx_addrs(NULL, mx, (enum ip_strategy)dispatch_path(d)->ip_lookup_strategy, &found, &n);
+	if (rc < 0)
+		return rc;
+	for (size_t i = 0; i < n; i++)
+		host_add(d->state, found[i].name, (struct netaddr){ .ip = found[i].addr, .port = found[i].port }, mx->is_secure && found[i].secure);
+	free(found);
+	return 0;
+}
+
+static void put_set(struct buf *b, const struct cidr_set *set)
+{
+	buf_putc(b, '[');
+	for (size_t i = 0; i < set->n; i++) {
+		buf_cstr_put(b, i ? ", \"" : "\"");
+		cidr_put(b, &set->items[i]);
+		buf_putc(b, '"');
+	}
+	buf_putc(b, ']');
+}
+
+static bool is_prohibited(struct dispatcher *d)
+{
+	const struct cidr_set *set = &dispatch_path(d)->prohibited_hosts;
+	struct smtp_session *s = d->state;
+	struct buf b = { 0 };
+
+	for (size_t i = 0; set->n && i < s->n_hosts; i++) {
+		if (!cidr_set_has(set, &s->hosts[i].addr.ip))
+			continue;
+		buf_printf(&b, "%s/", s->hosts[i].name);
+		ipaddr_put(&b, &s->hosts[i].addr.ip);
+		buf_lit(&b, " is on the list of prohibited_hosts ");
+		put_set(&b, set);
+		dispatch_bulk(d, response_of(550, 404, buf_view(&b)), WHY_MX_PROHIBITED);
+		buf_fini(&b);
+		return true;
+	}
+	return false;
+}
+
+static void leave_skipped_out(struct dispatcher *d)
+{
+	const struct cidr_set *set = &dispatch_path(d)->skip_hosts;
+	struct smtp_session *s = d->state;
+	size_t kept = 0;
+
+	for (size_t i = 0; i < s->n_hosts; i++)
+		if (set->n && cidr_set_has(set, &s->hosts[i].addr.ip))
+			free(s->hosts[i].name);
+		else
+			s->hosts[kept++] = s->hosts[i];
+	s->n_hosts = kept;
+}
+
+int smtp_plan(struct dispatcher *d)
+{
+	const struct queue_protocol_opts *o = dispatch_protocol(d);
+	struct smtp_session *s = d->state;
+	int rc = o->n_mx_list ? add_mx_list(d, o) : add_exchangers(d);
+
+	if (rc != 0)
+		return rc;
+	smtp_session_trace(d, SMTP_SESSION_BEGIN, SLICE_NONE, NULL);
+	if (s->n_hosts == 0) {
+		dispatch_bulk(d, response_of(451, 404, SLICE("MX didn't resolve to any hosts")), WHY_NO_HOSTS);
+		return 1;
+	}
+	if (is_prohibited(d))
+		return 1;
+	leave_skipped_out(d);
+	if (s->n_hosts == 0) {
+		dispatch_bulk(d, response_of(451, 404, SLICE("KumoMTA internal: MX consisted solely of hosts on the skip_hosts list")), WHY_MX_SKIPPED);
+		return 1;
+	}
+	return 0;
+}
