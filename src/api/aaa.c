@@ -4,7 +4,7 @@
 #include "rt/clock.h"
 #include "rt/sync.h"
 
-static const struct policy_event EV_ACL = { "get_acl_definition", POLICY_SINGLE };
+static const struct policy_event EV_ACL = { "get_acl_definition", POLICY_MULTI };
 static bool fall_back = true;
 static int64_t acl_ttl_ms = 300000;
 static struct ttl_cache *acl_cache;

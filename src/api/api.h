@@ -43,6 +43,7 @@ const struct api_endpoint *api_endpoints(void);
 extern const struct api_endpoint KUMOD_ENDPOINTS[];
 
 /* kumo.start_http_listener: binds and serves from now on; prints "http listener on ADDRESS". */
+int api_listener_check(const struct val *opts) WARN_UNUSED;	/* the options only */
 int api_listener_start(const struct val *opts) WARN_UNUSED;
 void api_listeners_stop(void);
 void api_register(void);	/* events; before the policy is loaded */

@@ -236,13 +236,22 @@ static int start(struct listener *l)
 	default_hostname(l);
 	if ((rc = read_trusted(l)) < 0 || (rc = configure_tls(l, &conf)) < 0)
 		return rc;
-	if ((rc = http_server_start(&conf, &l->server)) < 0) {
-		err_prefix("start_http_listener");
+	if ((rc = http_server_start(&conf, &l->server)) < 0)
 		return rc;
-	}
 	http_server_addr(l->server, &real);
-	diag_info("kumod", "http listener on %s", netaddr_text(&real, text));
+	diag_info("kumod", "%s listener on %s", l->opts.use_tls ? "https" : "http", netaddr_text(&real, text));
 	return 0;
+}
+
+int api_listener_check(const struct val *opts)
+{
+	struct arena *a = arena_create();
+	struct val kept = val_copy(a, opts);
+	struct listener *l = arena_alloc(a, sizeof *l);
+	int rc = opt_parse(&DESC, &kept, a, &l->opts);
+
+	arena_destroy(&a);
+	return rc;
 }
 
 int api_listener_start(const struct val *opts)

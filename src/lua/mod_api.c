@@ -17,10 +17,13 @@ static struct val check_val(lua_State *L, int idx)
 
 static int start_http_listener(lua_State *L)
 {
-	struct val v = check_val(L, 1);
-	int rc = api_listener_start(&v);
+	struct val v;
 
-	return rc < 0 ? policy_raise(L, rc) : 0;
+	policy_check_opts_table(L, 1, "start_http_listener");
+	if (policy_to_val_mode(L, 1, POLICY_VAL_RAW, policy_arena(L), &v) < 0)
+		return policy_raise(L, -E_INVAL);
+	int rc = policy_is_validating() ? api_listener_check(&v) : api_listener_start(&v);
+	return rc < 0 ? policy_raise_opts(L, "start_http_listener") : 0;
 }
 
 static int push_doc(lua_State *L, int rc, const struct policy_obj_type *type, struct vdoc *d)

@@ -3,6 +3,7 @@
 #include <lauxlib.h>
 
 #include "lua/modules.h"
+#include "policy/arg.h"
 #include "policy/objects.h"
 #include "smtp/server/conn_meta.h"
 #include "smtp/server/server.h"
@@ -17,9 +18,11 @@ static void check_val(lua_State *L, int idx, struct val *out)
 static int start_esmtp_listener(lua_State *L)
 {
 	struct val opts;
-	check_val(L, 1, &opts);
+	policy_check_opts_table(L, 1, "start_esmtp_listener");
+	if (policy_to_val_mode(L, 1, POLICY_VAL_RAW, policy_arena(L), &opts) < 0)
+		policy_raise(L, -E_INVAL);
 	int rc = policy_is_validating() ? smtp_server_check(&opts) : smtp_server_listen(&opts);
-	return rc < 0 ? policy_raise(L, rc) : 0;
+	return rc < 0 ? policy_raise_opts(L, "start_esmtp_listener") : 0;
 }
 
 static int make_listener_domain(lua_State *L)

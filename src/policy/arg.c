@@ -181,34 +181,44 @@ int64_t policy_check_duration(lua_State *L, int idx)
 	return ns;
 }
 
-/* "NAME.path: text" of an option error as "deserialize error: text, while processing NAME.path". */
-static int opts_error(lua_State *L, const struct opt_desc *d)
+/* "NAME.path: text" of an option error as "deserialize error: text, while processing NAME.path". A hint at a misspelt name goes last:
+   what stands before "while processing" is what upstream says, and what other programs compare. */
+int policy_raise_opts(lua_State *L, const char *name)
 {
 	struct slice all = slice_from_cstr(err_text());
-	size_t i = strlen(d->name);
-	if (!slice_starts(all, slice_from_cstr(d->name)))
-		policy_raisef(L, "deserialize error: %s", all.ptr);
+	size_t i = strlen(name);
+	bool ours = slice_starts(all, slice_from_cstr(name)) && i < all.len && strchr(":.[", all.ptr[i]);
+	if (!ours)
+		policy_raise(L, -E_INVAL);
 	for (bool quoted = false; i + 1 < all.len && (quoted || all.ptr[i] != ':' || all.ptr[i + 1] != ' '); i++) {
 		if (quoted && all.ptr[i] == '\\')
 			i++;
 		else if (all.ptr[i] == '"')
 			quoted = !quoted;
 	}
-	char *text = arena_strdup(policy_arena(L), all);
-	policy_raisef(L, "deserialize error: %s, while processing %.*s", text + MIN(i + 2, all.len), (int)i, text);
+	char *text = arena_strdup(policy_arena(L), all), *rest = text + MIN(i + 2, all.len);
+	char *hint = strstr(rest, ", did you mean `"), *hint_end = hint ? strstr(hint, "`? ") : NULL;
+	if (!hint_end)
+		policy_raisef(L, "deserialize error: %s, while processing %.*s", rest, (int)i, text);
+	policy_raisef(L, "deserialize error: %.*s, %s, while processing %.*s%.*s", (int)(hint - rest), rest, hint_end + 3, (int)i, text, (int)(hint_end + 2 - hint), hint);
 }
 
 void policy_check_opts_val(lua_State *L, const struct val *v, const struct opt_desc *d, struct arena *a, void *out)
 {
 	if (opt_parse(d, v, a, out) < 0)
-		opts_error(L, d);
+		policy_raise_opts(L, d->name);
+}
+
+void policy_check_opts_table(lua_State *L, int idx, const char *name)
+{
+	if (lua_type(L, idx) != LUA_TTABLE && lua_type(L, idx) != LUA_TUSERDATA)
+		policy_raisef(L, "deserialize error: invalid type: %s, expected table, while processing %s", policy_type_name(L, idx), name);
 }
 
 void policy_check_opts(lua_State *L, int idx, const struct opt_desc *d, struct arena *a, void *out)
 {
 	struct val v;
-	if (lua_type(L, idx) != LUA_TTABLE && lua_type(L, idx) != LUA_TUSERDATA)
-		policy_raisef(L, "deserialize error: invalid type: %s, expected table, while processing %s", policy_type_name(L, idx), d->name);
+	policy_check_opts_table(L, idx, d->name);
 	if (policy_to_val_mode(L, idx, POLICY_VAL_RAW, a, &v) < 0)
 		policy_raise(L, -E_INVAL);
 	policy_check_opts_val(L, &v, d, a, out);

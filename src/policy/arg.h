@@ -30,6 +30,10 @@ const char *policy_type_name(lua_State *L, int idx);			/* "nil", "integer", "num
 bool policy_utf8_fault(struct slice s, char *out, size_t out_len);
 struct opt_desc;
 /* Like policy_check_opts, for VAL instead of a table on the stack. */
+/* For functions whose options are read elsewhere: raises unless a table is at IDX; raises the err_text of opt_parse, whose table is called
+   NAME, in the words of policy_check_opts (any other err_text as it is). */
+void policy_check_opts_table(lua_State *L, int idx, const char *name);
+int policy_raise_opts(lua_State *L, const char *name) __attribute__((noreturn));
 void policy_check_opts_val(lua_State *L, const struct val *v, const struct opt_desc *d, struct arena *a, void *out);
 
 /* How Lua values become vals. */

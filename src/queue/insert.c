@@ -15,7 +15,7 @@
 
 #define STOP_MS 5000	/* for deliveries that are on their way, unless their path says otherwise */
 
-static const struct policy_event EV_ENUMERATED = { "spool_message_enumerated", POLICY_MULTI };
+static const struct policy_event EV_ENUMERATED = { "spool_message_enumerated", POLICY_SINGLE };
 
 void queue_init(void)
 {

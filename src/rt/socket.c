@@ -100,7 +100,7 @@ int rt_listen(const struct netaddr *at, int backlog, struct rt_listener **out)
 	if (ss.ss_family != AF_UNIX)
 		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
 	if (bind(fd, (struct sockaddr *)&ss, len) < 0 || listen(fd, backlog) < 0) {
-		int rc = err_errno(E_IO, "listening on %s", netaddr_text(at, text));
+		int rc = err_errno(E_IO, "listen on %s", netaddr_text(at, text));
 		close(fd);
 		return rc;
 	}

@@ -266,6 +266,24 @@ int smtp_server_check(const struct val *opts)
 	return rc;
 }
 
+/* An address with a port, or a path; the words are those that scripts around the server look for. */
+static int bind_to(struct slice listen, struct netaddr *at, struct rt_listener **out)
+{
+	ptrdiff_t colon = slice_rchr(listen, ':');
+	uint64_t port;
+	bool path = listen.len && (listen.ptr[0] == '/' || listen.ptr[0] == '@');
+	if (!path && colon >= 0 && (slice_to_u64(slice_sub(listen, (size_t)colon + 1, SIZE_MAX), &port) < 0 || port > UINT16_MAX))
+		return err_set(E_INVAL, "failed to bind to %.*s: invalid port value", SLICE_ARG(listen));
+	if ((!path && colon < 0) || netaddr_parse(listen, 25, at) < 0)
+		return err_set(E_INVAL, "failed to bind to %.*s: invalid socket address", SLICE_ARG(listen));
+	int rc = rt_listen(at, 1024, out);
+	if (rc < 0) {
+		ptrdiff_t why = slice_find(slice_from_cstr(err_text()), SLICE(": "));
+		err_set((enum err_code)-rc, "failed to bind to %.*s: %s", SLICE_ARG(listen), why < 0 ? err_text() : err_text() + why + 2);
+	}
+	return rc;
+}
+
 int smtp_server_listen(const struct val *opts)
 {
 	struct smtp_listener *l = xzalloc(sizeof *l);
@@ -273,12 +291,7 @@ int smtp_server_listen(const struct val *opts)
 	int rc = smtp_params_parse(opts, &l->params);
 	if (rc < 0)
 		goto fail;
-	rc = netaddr_parse(l->params->listen, 25, &at);
-	if (rc < 0) {
-		err_prefix("listen = '%.*s'", SLICE_ARG(l->params->listen));
-		goto fail;
-	}
-	rc = rt_listen(&at, 1024, &l->sock);
+	rc = bind_to(l->params->listen, &at, &l->sock);
 	if (rc == 0)
 		rc = remember(l);
 	if (rc < 0)
