@@ -64,6 +64,7 @@
 	X(mod_aaa_register) \
 	X(mod_smtp_register) \
 	X(api_kumod_register) \
+	X(proto_smtp_register) \
 	X(smtp_server_register)
 
 #define X(m) extern const struct policy_module m;

@@ -205,21 +205,6 @@ uint64_t fiber_wait_prepare(bool shielded)
 	return n;
 }
 
-void fiber_wait_abandon(void)
-{
-	struct rt_fiber *f = self();
-	uint64_t w = atomic_load(&f->wait);
-	enum wait_state st = w & ((1 << WAIT_STATE_BITS) - 1);
-
-	while (st == WAIT_OPEN || st == WAIT_SHIELDED) {
-		if (atomic_compare_exchange_weak(&f->wait, &w, w >> WAIT_STATE_BITS << WAIT_STATE_BITS))
-			return;
-		st = w & ((1 << WAIT_STATE_BITS) - 1);
-	}
-	/* somebody was faster and has put us into the run queue: take that turn */
-	(void)fiber_wait_commit(INT64_MAX);
-}
-
 bool fiber_wake(struct rt_fiber *f, uint64_t wait, enum wait_state why)
 {
 	uint64_t w = atomic_load(&f->wait);
@@ -254,6 +239,15 @@ static void mark_fired(struct rt_fiber *f, int64_t now)
 	for (struct rt_deadline *d = f->deadline; d; d = d->outer)
 		if (d->at_ms <= now)
 			d->fired = true;
+}
+
+void fiber_forget_timeout(void)
+{
+	struct rt_fiber *f = self();
+
+	for (struct rt_deadline *d = f->deadline; d; d = d->outer)
+		d->fired = false; /* if it has passed, the next wait finds out again */
+	err_clear();
 }
 
 static void park(struct rt_shard *s, struct rt_fiber *f)

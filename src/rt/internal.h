@@ -106,7 +106,7 @@ void fiber_run(struct rt_shard *s, struct rt_fiber *f);	/* from the loop */
 void fiber_adopt(struct rt_shard *s, struct rt_fiber *f);	/* a new fiber has arrived on its shard */
 uint64_t fiber_wait_prepare(bool shielded);
 int fiber_wait_commit(int64_t timeout_ms);			/* Yields. 0, -E_TIMEOUT, -E_CANCELED */
-void fiber_wait_abandon(void);					/* prepared, and then not needed */
+void fiber_forget_timeout(void);				/* the wait that just timed out has succeeded all the same */
 bool fiber_wake(struct rt_fiber *f, uint64_t wait, enum wait_state why); /* any thread; whether this call woke it */
 void fiber_count_immediate(void);				/* Yields now and then, for who never has to wait */
 void fiber_idle_enter(void);					/* about to wait for input, perhaps long */

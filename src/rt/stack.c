@@ -91,9 +91,7 @@ void stack_put(struct stack_pool *p, char *stack)
 
 void stack_trim(char *stack, const char *sp)
 {
-	static size_t page;
-	if (page == 0)
-		page = (size_t)sysconf(_SC_PAGESIZE);
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
 	size_t below = (size_t)(sp - stack) & ~(page - 1);
 
 	assert(sp >= stack && sp <= stack + STACK_SIZE);

@@ -56,8 +56,11 @@ int rt_cond_wait(struct rt_cond *c, struct rt_lock *l, int64_t timeout_ms)
 	rt_unlock(l);
 	int rc = fiber_wait_commit(timeout_ms);
 	rt_lock(l);
-	if (w.signaled)
-		return 0; /* even if a timer was faster: the signal is taken and must not be lost */
+	if (w.signaled) { /* even if a timer was faster: the signal is taken and must not be lost */
+		if (rc == -E_TIMEOUT)
+			fiber_forget_timeout();
+		return 0;
+	}
 	list_remove(&w.node);
 	return rc;
 }

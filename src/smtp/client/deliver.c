@@ -10,7 +10,7 @@
 #include "rt/fiber.h"
 #include "smtp/client/session.h"
 
-static const struct policy_event REWRITE = { "smtp_client_rewrite_delivery_status", POLICY_SINGLE };
+const struct policy_event SMTP_CLIENT_REWRITE = { "smtp_client_rewrite_delivery_status", POLICY_SINGLE };
 
 struct delivery {
 	struct dispatcher *d;
@@ -102,7 +102,7 @@ static int rewritten_code(const struct smtp_response *r, const struct queue_name
 {
 	struct policy_call call;
 	struct buf line = { 0 };
-	int rc = policy_call_begin(&call, &REWRITE);
+	int rc = policy_call_begin(&call, &SMTP_CLIENT_REWRITE);
 
 	if (rc < 0)
 		return rc;
@@ -124,7 +124,7 @@ static int rewrite_answers(struct delivery *v)
 {
 	struct queue_name q;
 
-	if (!policy_event_wanted(&REWRITE))
+	if (!policy_event_wanted(&SMTP_CLIENT_REWRITE))
 		return 0;
 	queue_name_parse(buf_view(&v->queue_name), &q);
 	for (uint32_t i = 0; i < v->n; i++) {

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 #include "base/xalloc.h"
+#include "policy/host.h"
 #include "smtp/client/session.h"
 
 #define QUIT_MAX_MS 5000
@@ -88,5 +89,6 @@ static const struct queue_protocol SMTP_PROTOCOL = {
 void proto_smtp_register(void)
 {
 	smtp_tls_init();
+	policy_event_register(&SMTP_CLIENT_REWRITE);
 	dispatch_register(PROTO_SMTP, &SMTP_PROTOCOL);
 }

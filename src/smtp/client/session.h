@@ -50,6 +50,7 @@ void smtp_drop(struct dispatcher *d);			/* closes without a word */
 int smtp_negotiate_tls(struct dispatcher *d, bool *enabled);	/* Yields. */
 void smtp_tls_init(void);
 /* deliver.c */
+extern const struct policy_event SMTP_CLIENT_REWRITE;
 int smtp_deliver(struct dispatcher *d);			/* Yields. */
 /* trace.c */
 void smtp_session_trace(struct dispatcher *d, enum smtp_session_event_kind kind, struct slice data, const char *level);
