@@ -137,5 +137,14 @@ void conf_unref(struct conf **cp)
 void conf_print(const struct conf *c, bool sparse, struct arena *a, struct val *out)
 {
 	OBJ_CHECK(c, CONF_MAGIC);
-	opt_print(CONF_DESC[c->kind], c->opts, sparse, a, out);
+	const struct opt_desc *d = CONF_DESC[c->kind];
+	opt_print(d, c->opts, sparse, a, out);
+	/* what upstream does not serialize, scripts have never seen */
+	val_remove(out, SLICE("openssl_options"));
+	val_remove(out, SLICE("rustls_cipher_suites"));
+	for (const struct opt_field *f = d->fields; f->name && !sparse; f++) {
+		struct slice name = slice_from_cstr(f->name);
+		if (!val_get(out, name) && !slice_eq_cstr(name, "openssl_options") && !slice_eq_cstr(name, "rustls_cipher_suites"))
+			val_put(a, out, name, val_null());
+	}
 }

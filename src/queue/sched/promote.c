@@ -86,6 +86,7 @@ static bool held_by_event(struct sched_queue *q, struct msg *m, struct queue_con
 	struct buf b = { 0 };
 	if (!policy_event_wanted(&EV_THROTTLE))
 		return false;
+	int64_t before = msg_due_us(m);
 	int rc = policy_call_begin(&c, &EV_THROTTLE);
 	if (rc == 0) {
 		policy_push_msg(c.L, m);
@@ -100,7 +101,7 @@ static bool held_by_event(struct sched_queue *q, struct msg *m, struct queue_con
 		sched_requeue(m, false, 60000, &r, context_with(why, WHY_READY_FAILED));
 		return true;
 	}
-	if (msg_due_us(m) <= rt_wall_us())
+	if (msg_due_us(m) == before || msg_due_us(m) <= rt_wall_us())
 		return false;
 	buf_printf(&b, "KumoMTA internal: %.*s throttle_insert_ready_queue event throttled message rate, due=", SLICE_ARG(q->name));
 	time_put_rfc3339(&b, msg_due_us(m), 6, true);

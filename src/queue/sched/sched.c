@@ -78,10 +78,11 @@ struct msg *due_pop(struct due_heap *h)
 	return m;
 }
 
+/* Rounded up, and from clocks read now: a message must not be taken for due before it is. */
 static int64_t due_to_mono(int64_t due_us)
 {
 	int64_t left = due_us - rt_wall_us();
-	return rt_now_ms() + (left > 0 ? (left + 999) / 1000 : 0);
+	return left > 0 ? (rt_now_us_exact() + left + 999) / 1000 : rt_now_ms();
 }
 
 int msg_delay_by(struct msg *m, int64_t delay_ms)
@@ -253,6 +254,14 @@ static unsigned take_due(struct sched_queue *q, struct msg **out, unsigned max)
 	return n;
 }
 
+static void sched_due(struct sched_queue *q, struct msg *m)
+{
+	if (queue_stopping())
+		sched_insert_or_report(q, m, context_of(WHY_DUE));
+	else
+		sched_promote(q, m, context_of(WHY_DUE));
+}
+
 static void drain_queue(struct sched_queue *q)
 {
 	struct msg *batch[DRAIN_BATCH];
@@ -260,7 +269,7 @@ static void drain_queue(struct sched_queue *q)
 	qmetrics_run(false);
 	while ((n = take_due(q, batch, DRAIN_BATCH)) > 0) {
 		for (unsigned i = 0; i < n; i++)
-			sched_insert_or_report(q, batch[i], context_of(WHY_DUE));
+			sched_due(q, batch[i]);
 		rt_yield();
 	}
 }
