@@ -8,12 +8,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "base/xalloc.h"
+#include "codec/template.h"
 #include "queue/record.h"
 #include "rt/clock.h"
 #include "rt/offload.h"
-
-static maildir_render_cb render;
-void maildir_set_render(maildir_render_cb cb) { render = cb; }
 
 /* --- files: on an offload thread --------------------------------------------------------------------------------------------------- */
 
@@ -133,8 +131,10 @@ static int expand_path(struct sched_queue *q, struct slice tmpl, const struct ms
 		buf_slice(out, tmpl);
 		return 0;
 	}
-	if (!render)
-		return err_set(E_UNSUPPORTED, "maildir_path: this program has no template engine");
+	struct template *t;
+	int rc = template_compile(TEMPLATE_JINJA, SLICE("maildir_path"), tmpl, &t);
+	if (rc < 0)
+		return rc;
 	struct arena *a = arena_create();
 	struct val ctx = val_obj();
 	val_put_lit(a, &ctx, "meta", val_copy(a, &env->meta));
@@ -145,7 +145,8 @@ static int expand_path(struct sched_queue *q, struct slice tmpl, const struct ms
 	val_put_lit(a, &ctx, "routing_domain", opt_str(a, q->parts.routing_domain));
 	put_address(a, &ctx, rcpt, "");
 	put_address(a, &ctx, env->sender, "sender_");
-	int rc = render(SLICE("maildir_path"), tmpl, &ctx, out);
+	rc = template_render(t, &ctx, out);
+	template_unref(&t);
 	arena_destroy(&a);
 	return rc;
 }

@@ -11,8 +11,5 @@
 #include "queue/sched/sched.h"
 
 void maildir_deliver(struct sched_queue *q, struct conf *conf, struct msg *m, struct queue_context why);
-/* Expands a path template with CTX; the program installs the template engine. Without one, a path with "{{" is refused. */
-typedef int (*maildir_render_cb)(struct slice name, struct slice text, const struct val *ctx, struct buf *out);
-void maildir_set_render(maildir_render_cb cb);
 /* Stores DATA in the folder PATH (made when missing); *ID is its name. Modes below 0: what the umask gives. Blocks. */
 int maildir_store(const char *path, struct slice data, int dir_mode, int file_mode, struct buf *id) WARN_UNUSED;

@@ -277,7 +277,7 @@ static void connect_failed(struct dispatcher *d)
 	}
 	buf_fini(&b);
 	if (atomic_fetch_add(&d->rq->conn_failures, 1) > dispatch_path(d)->consecutive_connection_failures_before_delay)
-		dispatch_bulk(d, response_of(451, 401, SLICE("No answer from any hosts listed in MX")), WHY_CONN_FAILURES);
+		dispatch_bulk(d, response_of(451, 401, SLICE("bulk delay of ready queue: too many successive connection failures where there was no answer from any hosts listed in MX")), WHY_CONN_FAILURES);
 }
 
 static void deliver_failed(struct dispatcher *d)
@@ -361,8 +361,11 @@ static enum step dispatch_loop(struct dispatcher *d)
 {
 	for (;;) {
 		bool connected;
-		if (d->proto->finished && d->proto->finished(d))
+		if (d->proto->finished && d->proto->finished(d)) {
+			while (d->n_msgs > 0)	/* another session has a fresh plan for them */
+				sched_reinsert(dispatch_done(d, d->n_msgs - 1), context_of(WHY_PEER_CLOSED));
 			return STEP_END;
+		}
 		if (d->n_msgs == 0 || d->batch_started_ms || d->delivered_this_connection >= dispatch_path(d)->max_deliveries_per_connection)
 			if (!wait_for_messages(d))
 				return STEP_END;
