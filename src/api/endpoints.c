@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The table of kumod's endpoints. Methods of a path stand in the order in which "allow" names them. */
 #include "api/api.h"
+#include "api/inject.h"
 
 const struct api_endpoint KUMOD_ENDPOINTS[] = {
 	{ "GET", "/api/check-liveness/v1", api_check_liveness, NULL, NULL, "200 when mail can be taken, 503 when not" },
+	{ "POST", "/api/inject/v1", api_inject, NULL, &API_INJECT_REQUEST, "inject a message to a list of recipients" },
 	{ "GET", "/metrics", api_metrics, NULL, NULL, "metrics as Prometheus reads them" },
 	{ "GET", "/metrics.json", api_metrics_json, NULL, NULL, "metrics as JSON" },
 	{ "POST", "/api/admin/bounce/v1", api_bounce_post, NULL, &API_BOUNCE_REQUEST, "bounce what waits in matching queues" },
@@ -37,5 +39,6 @@ const struct api_endpoint KUMOD_ENDPOINTS[] = {
 void api_kumod_register(void)
 {
 	api_register();
+	inject_register();
 	api_set_endpoints(KUMOD_ENDPOINTS);
 }

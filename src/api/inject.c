@@ -1,0 +1,367 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* POST /api/inject/v1: recipients one by one through policy, storage, record and queue; and the generator, which does it later. */
+#include "api/inject.h"
+#include "api/aaa.h"
+#include "api/api.h"
+#include "policy/objects.h"
+#include "queue/memory.h"
+#include "queue/queue.h"
+#include "queue/ready/dispatch.h"
+#include "queue/throttle.h"
+#include "rt/fiber.h"
+#include "rt/metrics_shared.h"
+#include "rt/sync.h"
+#include "smtp/server/server.h"
+#include "spool/spool.h"
+#include <stdlib.h>
+
+#define GENERATOR_QUEUE "generator.kumomta.internal"
+
+static const struct policy_event EV_GENERATED = { "http_message_generated", POLICY_SINGLE };
+static struct metric *received;
+static struct rt_lock rate_lock = RT_LOCK_INIT(RANK_LEAF);
+static struct rate_spec rate;		/* under rate_lock */
+
+void inject_put_meta(const struct inject_job *j, struct msg_env *env);
+
+const char *intake_refusal(void)
+{
+	if (memory_is_short())
+		return "load shedding";
+	if (diskfree_is_low())
+		return "disk is too full";
+	if (!spool_is_ready())
+		return "waiting for spool startup";
+	return spool_unhealthy_reason();
+}
+
+void inject_set_rate(const struct rate_spec *r)
+{
+	rt_lock(&rate_lock);
+	rate = *r;
+	rt_unlock(&rate_lock);
+}
+
+static int wait_rate(size_t recipients)
+{
+	struct throttle_result result;
+
+	for (;;) {
+		rt_lock(&rate_lock);
+		struct rate_spec now = rate;
+		rt_unlock(&rate_lock);
+		if (!rate_given(&now))
+			return 0;
+		int rc = throttle_check(SLICE("kumomta.httpinject.ratelimit"), &now, recipients, &result);
+		if (rc < 0 || !result.throttled)
+			return rc;
+		if ((rc = rt_sleep_ms(MAX(result.retry_after_ns / 1000000, (int64_t)1))) < 0)
+			return rc;
+	}
+}
+
+/* --- one message ------------------------------------------------------------------------------------------------------- */
+
+static int ask_policy(const struct inject_job *j, struct msg *m)
+{
+	struct policy_call c;
+
+	if (!policy_event_wanted(&EV_GENERATED))
+		return 0;
+	int rc = policy_call_begin(&c, &EV_GENERATED);
+	if (rc < 0)
+		return rc;
+	policy_push_msg(c.L, m);
+	policy_push_val(c.L, j->origin.auth);
+	rc = policy_call_run(&c, 2, 0);
+	if (rc == -E_REJECT)
+		err_set(E_REJECT, "%d %s", c.reject_code, c.reject_text ? c.reject_text : "");
+	policy_call_end(&c);
+	return rc;
+}
+
+static int log_reception(const struct inject_job *j, struct msg *m)
+{
+	struct buf peer = { 0 };
+	struct log_event ev = { .type = LOG_RECEPTION, .msg = m, .site = SLICE(""), .response = { .code = 250, .content = SLICE("") } };
+
+	ipaddr_put(&peer, &j->origin.peer);
+	ev.peer_name = SLICE("");
+	ev.peer_addr = buf_view(&peer);
+	int rc = log_disposition(&ev);
+	buf_fini(&peer);
+	return rc;
+}
+
+/* Stores, records, queues. M stays the caller's reference; a failure leaves nothing behind. */
+static int accept_message(const struct inject_job *j, struct msg *m, struct slice queue)
+{
+	int rc = queue_prepare(queue);
+
+	if (rc == 0 && !j->req.deferred_spool)
+		rc = msg_save(m);
+	if (rc == 0)
+		rc = log_reception(j, m);
+	if (rc == 0) {
+		struct msg *queued = msg_ref(m);
+		rc = queue_insert(queued, queue);
+		if (rc < 0)
+			msg_unref(&queued);
+	}
+	if (rc < 0) {
+		struct rt_shield shield;
+		rt_shield_enter(&shield);
+		(void)msg_remove(m);
+		rt_shield_leave(&shield);
+	}
+	return rc;
+}
+
+static struct val trace_val(const struct inject_trace *t, struct arena *a)
+{
+	struct val v = val_obj(), names = val_list();
+	const struct slice *items = t->include_meta_names.items;
+
+	for (size_t i = 0; i < t->include_meta_names.n; i++)
+		val_push(a, &names, val_str(a, items[i]));
+	val_put_lit(a, &v, "received_header", val_bool(t->received_header));
+	val_put_lit(a, &v, "supplemental_header", val_bool(t->supplemental_header));
+	val_put_lit(a, &v, "header_name", val_str(a, t->header_name));
+	if (names.n)
+		val_put_lit(a, &v, "include_meta_names", names);
+	return v;
+}
+
+static int inject_one(const struct inject_job *j, const struct inject_recipient *r)
+{
+	struct buf queue = { 0 };
+	struct msg *m = NULL;
+
+	metric_add(received, 1);
+	int rc = inject_make(j, r, &m);
+	if (rc == 0)
+		rc = ask_policy(j, m);
+	if (rc == 0)
+		rc = msg_queue_name(m, &queue);
+	if (rc == 0 && !slice_eq_cstr(buf_view(&queue), "null")) {
+		struct arena *a = arena_create();
+		struct val trace = trace_val(&j->req.trace_headers, a);
+		if (j->req.trace_headers.supplemental_header)
+			rc = smtp_trace_apply_supplemental(m, &trace);
+		if (rc == 0)
+			rc = accept_message(j, m, buf_view(&queue));
+		arena_destroy(&a);
+	}
+	if (m)
+		msg_unref(&m);
+	buf_fini(&queue);
+	return rc;
+}
+
+/* The request itself, as a message without recipient. */
+static int queue_request(struct inject_job *j)
+{
+	struct val source = val_copy(j->arena, j->source);
+	struct slice none = SLICE("");
+	struct buf text = { 0 };
+	size_t len;
+
+	val_put_lit(j->arena, &source, "deferred_generation", val_bool(false));
+	json_put(&text, &source, JSON_COMPACT);
+	struct msg_env *env = msg_env_create(j->sender.text, &none, 1);
+	inject_put_meta(j, env);
+	val_put_lit(env->arena, &env->meta, "auth_info", val_copy(env->arena, j->origin.auth));
+	val_put_lit(env->arena, &env->meta, "queue", val_cstr(env->arena, GENERATOR_QUEUE));
+	char *data = buf_take(&text, &len);
+	struct msg *m = msg_create(uuid_v1(), env, msg_body_take(data, len));
+	int rc = accept_message(j, m, SLICE(GENERATOR_QUEUE));
+	msg_unref(&m);
+	return rc;
+}
+
+int inject_run(struct inject_job *j, struct inject_result *out)
+{
+	const struct inject_recipient *r = j->req.recipients.items;
+
+	*out = (struct inject_result){ .failed_recipients = val_list(), .errors = val_list() };
+	if (j->req.deferred_generation)
+		return queue_request(j);
+	for (size_t i = 0; i < j->req.recipients.n; i++) {
+		int rc = inject_one(j, &r[i]);
+		if (rc == -E_CANCELED || rc == -E_TIMEOUT)
+			return rc;
+		if (rc == 0) {
+			out->success++;
+			continue;
+		}
+		out->fail++;
+		val_push(j->arena, &out->failed_recipients, val_str(j->arena, r[i].email));
+		val_push(j->arena, &out->errors, val_cstr(j->arena, arena_printf(j->arena, "%.*s: %s", SLICE_ARG(r[i].email), err_text())));
+	}
+	return 0;
+}
+
+struct val inject_result_val(struct arena *a, const struct inject_result *r)
+{
+	struct val v = val_obj();
+
+	val_put_lit(a, &v, "success_count", val_int(r->success));
+	val_put_lit(a, &v, "fail_count", val_int(r->fail));
+	val_put_lit(a, &v, "failed_recipients", r->failed_recipients);
+	val_put_lit(a, &v, "errors", r->errors);
+	return v;
+}
+
+/* --- the endpoint ------------------------------------------------------------------------------------------------------ */
+
+static int origin_of(struct api_call *c, struct inject_origin *o)
+{
+	struct buf via = { 0 };
+
+	o->auth = &c->auth;
+	o->peer = c->req->peer.ip;
+	ipaddr_put(&via, &c->req->local.ip);
+	o->via = arena_dup(c->arena, buf_view(&via));
+	o->hostname = api_listener_hostname(c);
+	buf_fini(&via);
+	return 0;
+}
+
+void api_inject(struct api_call *c)
+{
+	const char *refusal = intake_refusal();
+	struct inject_origin origin = { 0 };
+	struct inject_request req;
+	struct inject_result result;
+	struct inject_job job;
+	struct val source;
+
+	if (refusal) {
+		http_respond(c->resp, 503, "%s", refusal);
+		return;
+	}
+	if (api_body_with_val(c, &API_INJECT_REQUEST, &req, &source) < 0)
+		return;
+	int rc = wait_rate(req.recipients.n);
+	if (rc == 0)
+		rc = origin_of(c, &origin);
+	if (rc < 0) {
+		api_fail(c, rc);
+		return;
+	}
+	rc = inject_job_init(&job, c->arena, &source, &req, &origin);
+	if (rc < 0) {
+		http_respond(c->resp, 422, "Error: %s", err_text());
+	} else if ((rc = inject_run(&job, &result)) < 0) {
+		api_fail(c, rc == -E_INVAL ? -E_POLICY : rc);
+	} else {
+		struct val v = inject_result_val(c->arena, &result);
+		api_json(c, &v);
+	}
+	inject_job_fini(&job);
+}
+
+/* --- deferred generation ----------------------------------------------------------------------------------------------- */
+
+static int generate(struct msg *m)
+{
+	struct arena *a = arena_create();
+	struct inject_request req;
+	struct inject_result result;
+	struct inject_job job = { 0 };
+	struct inject_origin origin = { 0 };
+	struct val source, auth, peer, via, host;
+	struct msg_body *body = NULL;
+
+	int rc = msg_body(m, &body);
+	if (rc == 0)
+		rc = json_parse(msg_body_view(body), a, &source);
+	if (rc == 0)
+		rc = opt_parse(&API_INJECT_REQUEST, &source, a, &req);
+	if (rc == 0 && (rc = msg_meta_get(m, SLICE("auth_info"), a, &auth)) == 0 && (rc = msg_meta_get(m, SLICE("received_from"), a, &peer)) == 0 &&
+	    (rc = msg_meta_get(m, SLICE("received_via"), a, &via)) == 0)
+		rc = msg_meta_get(m, SLICE("hostname"), a, &host);
+	if (rc == 0 && (peer.type != VAL_STR || ipaddr_parse(peer.s, &origin.peer) < 0))
+		rc = err_set(E_INVAL, "received_from metadata is missing");
+	if (rc == 0) {
+		if (auth.type != VAL_OBJ)
+			auth = aaa_auth_info(a, &origin.peer);
+		origin.auth = &auth;
+		origin.via = via.type == VAL_STR ? via.s : SLICE_NONE;
+		origin.hostname = host.type == VAL_STR ? host.s : SLICE_NONE;
+		rc = inject_job_init(&job, a, &source, &req, &origin);
+		if (rc == 0)
+			rc = inject_run(&job, &result);
+		inject_job_fini(&job);
+	}
+	if (body)
+		msg_body_unref(&body);
+	arena_destroy(&a);
+	return rc;
+}
+
+static int gen_init(struct dispatcher *d) { return 0; }
+
+static int gen_connect(struct dispatcher *d)
+{
+	if (d->counted)
+		return CONNECT_REUSED;
+	dispatch_connected(d);
+	return CONNECT_NEW;
+}
+
+static bool gen_more(struct dispatcher *d) { return false; }
+
+static int gen_deliver(struct dispatcher *d)
+{
+	while (d->n_msgs) {
+		struct msg *m = d->msgs[0];
+		struct smtp_response ok = { .code = 200, .content = SLICE("ok") };
+		int rc = generate(m);
+		if (rc == -E_CANCELED || rc == -E_TIMEOUT || rc == -E_SHUTDOWN)
+			return rc;
+		if (rc < 0) {
+			struct smtp_response failed = { .code = 500, .content = slice_from_cstr(err_text()) };
+			struct arena *a = arena_create();
+			failed.content = arena_dup(a, failed.content);
+			struct log_event ev = dispatch_event(d, LOG_BOUNCE, m, failed);
+			rc = log_disposition(&ev);
+			arena_destroy(&a);
+			if (rc < 0)
+				return rc;
+			dispatch_bounced(d, 0);
+			continue;
+		}
+		ok.code = 250;
+		struct log_event ev = dispatch_event(d, LOG_DELIVERY, m, ok);
+		if ((rc = log_disposition(&ev)) < 0)
+			return rc;
+		dispatch_delivered(d, 0);
+	}
+	return 0;
+}
+
+static bool gen_close(struct dispatcher *d)
+{
+	bool had = d->counted;
+
+	if (had)
+		dispatch_disconnected(d);
+	return had;
+}
+
+static void gen_fini(struct dispatcher *d)
+{
+	(void)gen_close(d);
+}
+
+void inject_register(void)
+{
+	static const struct queue_protocol GENERATOR = {
+		.init = gen_init, .connect = gen_connect, .more_candidates = gen_more, .deliver = gen_deliver, .close = gen_close, .fini = gen_fini,
+	};
+
+	policy_event_register(&EV_GENERATED);
+	received = metric_get(&METRIC_MESSAGES_RECEIVED, "http_listener");
+	dispatch_register(PROTO_HTTP_GENERATOR, &GENERATOR);
+}
