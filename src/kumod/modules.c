@@ -29,6 +29,7 @@
 	X(mod_dkim) \
 	X(mod_mimepart) X(mod_spf) \
 	X(mod_dns) \
+	X(mod_http) \
 	X(mod_api) \
 	X(mod_aaa) \
 	X(mod_smtp) \
@@ -61,6 +62,7 @@
 	X(mod_jsonl_register) \
 	X(mod_shaping_register) \
 	X(mod_api_admin_register) \
+	X(mod_http_register) \
 	X(mod_aaa_register) \
 	X(mod_smtp_register) \
 	X(api_kumod_register) \

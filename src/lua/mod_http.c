@@ -84,9 +84,24 @@ static void response_unref(void *p)
 	free(r);
 }
 
-static void *client_ref(void *p) { return ((struct client *)p)->refs++, p; }
-static void *request_ref(void *p) { return ((struct request *)p)->refs++, p; }
-static void *response_ref(void *p) { return ((struct response *)p)->refs++, p; }
+static void *client_ref(void *p)
+{
+	((struct client *)p)->refs++;
+	return p;
+}
+
+static void *request_ref(void *p)
+{
+	((struct request *)p)->refs++;
+	return p;
+}
+
+static void *response_ref(void *p)
+{
+	((struct response *)p)->refs++;
+	return p;
+}
+
 
 static const struct policy_obj_type CLIENT = { .name = "HttpClient", .ref = client_ref, .unref = client_unref };
 static const struct policy_obj_type REQUEST = { .name = "HttpRequest", .ref = request_ref, .unref = request_unref };
