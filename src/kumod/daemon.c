@@ -38,8 +38,9 @@ static int queue_found(void *arg, struct msg *m)
 static int open_spool(void)
 {
 	struct spool_walk found;
-	uint64_t orphans;
 	int rc = spool_start();
+	if (rc == -E_NOENT)
+		err_prefix("Initialization raised an error");
 	if (rc < 0)
 		return rc;
 	rc = spool_enumerate(queue_found, NULL, &found);
@@ -47,8 +48,7 @@ static int open_spool(void)
 		return rc;
 	if (found.found > 0 || found.damaged > 0)
 		diag_info("kumod", "%llu messages found in the spool, %llu damaged", (unsigned long long)found.found, (unsigned long long)found.damaged);
-	if (spool_sweep(&orphans) == 0 && orphans > 0)
-		diag_warn("kumod", "%llu bodies without an envelope removed from the spool", (unsigned long long)orphans);
+	spool_sweep_in_background();
 	return 0;
 }
 
@@ -74,9 +74,7 @@ static int start(void)
 	int rc = queue_start();
 	if (rc == 0 && (rc = kumod_fire_init()) < 0)
 		err_prefix("Initialization raised an error");
-	if (rc == 0 && (rc = open_spool()) < 0)
-		err_prefix("Initialization raised an error");
-	return rc;
+	return rc < 0 ? rc : open_spool();
 }
 
 static void stop(void)

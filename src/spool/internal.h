@@ -10,5 +10,6 @@ struct spool_state {
 };
 extern struct spool_state spool_state;
 
+void spool_sweep_stop(void);				/* Yields. */
 /* Runs FN on the pool; its error text is the caller's afterwards. Yields. */
 int spool_blocking(int (*fn)(void *arg), void *arg);

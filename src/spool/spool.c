@@ -282,6 +282,7 @@ void spool_fini(void)
 {
 	struct rt_shield shield;
 	rt_shield_enter(&shield);
+	spool_sweep_stop();
 	if (atomic_exchange(&ready, false)) {
 		spool_blocking(stop_writer, NULL);
 	}

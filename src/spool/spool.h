@@ -70,6 +70,7 @@ typedef int (*spool_walk_cb)(void *arg, struct msg *m);
 int spool_enumerate(spool_walk_cb cb, void *arg, struct spool_walk *w) WARN_UNUSED;
 /* Bodies older than this process without an envelope are removed; *REMOVED counts. Call after enumeration. Yields. */
 int spool_sweep(uint64_t *removed) WARN_UNUSED;
+void spool_sweep_in_background(void);			/* the same, reported in the diagnostic log; spool_fini ends it */
 
 int spool_compact(void) WARN_UNUSED;			/* kcli spool-compact. Yields. */
 int64_t spool_advise_low_memory(void);			/* bytes given back. Yields. */

@@ -214,3 +214,30 @@ int spool_sweep(uint64_t *removed)
 	free(s.orphans);
 	return rc;
 }
+
+static struct rt_fiber *sweeper;
+
+static void sweep_main(void *arg)
+{
+	uint64_t removed;
+	int rc = spool_sweep(&removed);
+	if (rc < 0 && rc != -E_CANCELED)
+		diag_error("kumo.spool", "looking for bodies without an envelope: %s", err_text());
+	if (removed > 0)
+		diag_warn("kumo.spool", "%llu bodies without an envelope removed from the spool", (unsigned long long)removed);
+}
+
+void spool_sweep_in_background(void)
+{
+	if (sweeper == NULL)
+		sweeper = rt_fiber_start("spool sweep", sweep_main, NULL);
+}
+
+void spool_sweep_stop(void)
+{
+	if (sweeper == NULL)
+		return;
+	rt_fiber_cancel(sweeper);
+	rt_fiber_join(sweeper);
+	rt_fiber_unref(&sweeper);
+}
