@@ -6,6 +6,7 @@
 #include "policy/keysource.h"
 #include "rt/diag.h"
 #include "rt/sync.h"
+#include "tls/key.h"
 #include "tls/tls.h"
 #include <stdlib.h>
 #include <unistd.h>
@@ -178,13 +179,21 @@ static struct rt_io *wrap(struct rt_io *io, void *ctx)
 	return io;
 }
 
-static int load_key(const struct val *source, const char *option, struct buf *out)
+static int load_key(const struct val *source, struct buf *out)
 {
-	int rc = source ? policy_key_load(source, out) : 0;
+	return source ? policy_key_load(source, out) : 0;
+}
 
-	if (rc < 0)
-		err_prefix("start_http_listener.%s", option);
-	return rc;
+/* An unusable key is told by where it came from. */
+static int check_key(const struct val *source, struct slice pem)
+{
+	struct tls_key *key;
+	struct slice from = source->type == VAL_STR ? source->s : SLICE("the key source");
+
+	if (tls_key_load_private(pem, &key) < 0)
+		return err_set(E_INVAL, "loading private key from %.*s: no items found", SLICE_ARG(from));
+	tls_key_unref(&key);
+	return 0;
 }
 
 static int configure_tls(struct listener *l, struct http_server_conf *conf)
@@ -195,15 +204,15 @@ static int configure_tls(struct listener *l, struct http_server_conf *conf)
 
 	if (!l->opts.use_tls)
 		return 0;
-	int rc = load_key(l->opts.tls_certificate, "tls_certificate", &certificate);
+	int rc = load_key(l->opts.tls_certificate, &certificate);
 	if (rc == 0)
-		rc = load_key(l->opts.tls_private_key, "tls_private_key", &key);
+		rc = load_key(l->opts.tls_private_key, &key);
+	if (rc == 0 && l->opts.tls_private_key)
+		rc = check_key(l->opts.tls_private_key, buf_view(&key));
 	if (rc == 0) {
 		t.certificate = buf_view(&certificate);
 		t.private_key = buf_view(&key);
 		rc = tls_ctx_server(&t, &ctx);
-		if (rc < 0)
-			err_prefix("start_http_listener");
 	}
 	if (rc == 0) {
 		conf->wrap = wrap;

@@ -121,6 +121,11 @@ void api_openapi_put(struct buf *b, const struct api_endpoint *table, const char
 	val_put_lit(a, &doc, "info", info);
 	val_put_lit(a, &doc, "paths", paths);
 	val_put_lit(a, &doc, "components", security(a));
+	struct val security_list = val_list(), basic = val_obj(), scopes = val_list();
+	val_push(a, &scopes, val_cstr(a, ""));
+	val_put_lit(a, &basic, "basic_auth", scopes);
+	val_push(a, &security_list, basic);
+	val_put_lit(a, &doc, "security", security_list);
 	json_put(b, &doc, JSON_PRETTY);
 	arena_destroy(&a);
 }

@@ -262,6 +262,11 @@ static void clear_host_bits(struct ipaddr *a, unsigned bits)
 	}
 }
 
+static int not_a_cidr(struct slice s, const char *why)
+{
+	return err_set(E_INVAL, "%.*s is not a valid CIDR: %s", (int)MIN(s.len, (size_t)200), s.ptr, why);
+}
+
 int cidr_parse(struct slice s, struct cidr *out)
 {
 	ptrdiff_t slash = slice_rchr(s, '/');
@@ -271,13 +276,18 @@ int cidr_parse(struct slice s, struct cidr *out)
 	int rc = parse_unfolded(slice_sub(s, 0, slash >= 0 ? (size_t)slash : SIZE_MAX), &a);
 
 	if (rc < 0)
-		return rc;
+		return not_a_cidr(s, "couldn't parse address in network: invalid IP address syntax");
 	unsigned max = a.family == 4 ? 32 : 128;
 	bits = max;
 	if (slash >= 0) {
 		struct slice n = slice_sub(s, (size_t)slash + 1, SIZE_MAX);
-		if (n.len > 3 || slice_to_u64(n, &bits) < 0 || bits > max)
-			return err_set(E_INVAL, "'%.*s' is not a network: the length after / is a number up to %u", (int)MIN(s.len, (size_t)200), s.ptr, max);
+		if (n.len == 0)
+			return not_a_cidr(s, "couldn't parse length in network: cannot parse integer from empty string");
+		if (slice_to_u64(n, &bits) < 0 || bits > 255)
+			return not_a_cidr(s, "couldn't parse length in network: invalid digit found in string");
+		if (bits > max)
+			return err_set(E_INVAL, "%.*s is not a valid CIDR: invalid length for network: Network length %u is too long for %s (maximum: %u)",
+				       (int)MIN(s.len, (size_t)200), s.ptr, (unsigned)bits, max == 32 ? "Ipv4" : "Ipv6", max);
 	}
 	struct cidr c = { .net = a, .bits = (uint8_t)bits };
 	clear_host_bits(&c.net, c.bits);

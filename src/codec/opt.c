@@ -202,8 +202,7 @@ static int read_duration(struct opt_ctx *c, const struct val *v, int64_t *out)
 	if (!(seconds >= 0)) {
 		struct buf b = { 0 };
 		put_place(c, &b);
-		buf_lit(&b, "duration must either be a string or a positive integer specifying the number of seconds, not ");
-		describe(&b, v);
+		buf_lit(&b, "duration must either be a string or a positive integer specifying the number of seconds. (error: out of range integral type conversion attempted)");
 		return fail(&b);
 	}
 	*out = seconds >= (double)INT64_MAX / NSEC_PER_SEC ? INT64_MAX : v->type == VAL_INT ? v->i * NSEC_PER_SEC :

@@ -83,6 +83,8 @@ static void stop(void)
 	smtp_server_stop(SESSIONS_STOP_MS);
 	api_listeners_stop();
 	queue_stop();
+	if (kumod_fire_shutdown_logging() < 0)
+		diag_error("kumod", "%s", err_text());
 	logs_fini();
 	spool_fini();
 }

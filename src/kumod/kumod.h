@@ -35,6 +35,9 @@ int kumod_fire_init(void) WARN_UNUSED;
 /* notify.c: "READY=1", "STOPPING=1", "STATUS=text" to systemd */
 void kumod_notify(const char *state);
 
+/* Before the loggers stop: policies close their queues. Yields. */
+int kumod_fire_shutdown_logging(void) WARN_UNUSED;
+
 /* modules.c: events and Lua modules of every folder, once at start. */
 void kumod_modules_register(void);
 

@@ -12,7 +12,9 @@ static const struct policy_event EV_VALIDATE_CONFIG = { "validate_config", POLIC
 static const struct policy_event EV_PRE_INIT = { "pre_init", POLICY_MULTI };
 static const struct policy_event EV_INIT = { "init", POLICY_SINGLE };
 
-static const struct policy_event *const EVENTS[] = { &EV_MAIN, &EV_VALIDATE_CONFIG, &EV_PRE_INIT, &EV_INIT };
+static const struct policy_event EV_SHUTDOWN_LOGGING = { "shutdown_logging", POLICY_SINGLE };
+
+static const struct policy_event *const EVENTS[] = { &EV_MAIN, &EV_VALIDATE_CONFIG, &EV_PRE_INIT, &EV_INIT, &EV_SHUTDOWN_LOGGING };
 
 void kumod_script_register(void)
 {
@@ -56,6 +58,11 @@ int kumod_fire_init(void)
 {
 	int rc = fire(&EV_PRE_INIT);
 	return rc < 0 ? rc : fire(&EV_INIT);
+}
+
+int kumod_fire_shutdown_logging(void)
+{
+	return fire(&EV_SHUTDOWN_LOGGING);
 }
 
 int kumod_validate(const struct kumod_args *a)

@@ -61,7 +61,7 @@ static int check_type_names(const struct opt_map *map)
 		struct buf b = { 0 };
 		for (int t = 0; t < LOG_TYPE_COUNT; t++)
 			buf_printf(&b, "`%s`, ", log_type_name((enum log_type)t));
-		err_set(E_INVAL, "per_record: unknown variant `%.*s`, expected one of %s`Any`", SLICE_ARG(map->keys[i]), buf_cstr(&b));
+		err_set(E_INVAL, "deserialize error: unknown variant `%.*s`, expected one of %s`Any`, while processing per_record", SLICE_ARG(map->keys[i]), buf_cstr(&b));
 		buf_fini(&b);
 		return -E_INVAL;
 	}

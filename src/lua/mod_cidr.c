@@ -5,7 +5,6 @@
  * One hash map holds all networks; a lookup tries each prefix length that occurs, the longest first.
  */
 #include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include "base/addr.h"
 #include "base/map.h"
@@ -58,50 +57,12 @@ static struct slice key_of(struct key *k, const struct ipaddr *ip, uint8_t bits)
 
 /* --- keys as text --------------------------------------------------------------------------------------------------- */
 
-static int not_a_cidr(struct slice s, const char *why)
-{
-	return err_set(E_INVAL, "%.*s is not a valid CIDR: %s", SLICE_ARG(s), why);
-}
-
-static bool plain_ip(struct slice s, struct ipaddr *out)
-{
-	return s.len && s.ptr[0] != '[' && ipaddr_parse(s, out) == 0;
-}
-
+/* No brackets: those belong to addresses with ports. */
 static int parse_network(struct slice s, struct cidr *out)
 {
-	ptrdiff_t slash = slice_chr(s, '/');
-	struct slice host = slash < 0 ? s : slice_sub(s, 0, (size_t)slash);
-	if (!plain_ip(host, &out->net))
-		return not_a_cidr(s, "couldn't parse address in network: invalid IP address syntax");
-	uint8_t max = out->net.family == 4 ? 32 : 128;
-	out->bits = max;
-	if (slash < 0)
-		return 0;
-	struct slice len = slice_sub(s, (size_t)slash + 1, SIZE_MAX);
-	uint64_t bits;
-	char why[128];
-	if (len.len == 0)
-		return not_a_cidr(s, "couldn't parse length in network: cannot parse integer from empty string");
-	if (slice_to_u64(len, &bits) < 0 || bits > 255)
-		return not_a_cidr(s, "couldn't parse length in network: invalid digit found in string");
-	if (bits > max) {
-		snprintf(why, sizeof why, "invalid length for network: Network length %d is too long for %s (maximum: %d)", (int)bits, max == 32 ? "Ipv4" : "Ipv6", max);
-		return not_a_cidr(s, why);
-	}
-	out->bits = (uint8_t)bits;
-	struct key k;
-	struct cidr masked = *out;
-	key_of(&k, &out->net, out->bits);
-	memcpy(masked.net.bytes, k.bytes, sizeof k.bytes);
-	if (memcmp(masked.net.bytes, out->net.bytes, max / 8) != 0) {
-		struct buf b = { 0 };
-		cidr_put(&b, &masked);
-		snprintf(why, sizeof why, "host part of address was not zero. Did you mean %s?", buf_cstr(&b));
-		buf_fini(&b);
-		return not_a_cidr(s, why);
-	}
-	return 0;
+	if (s.len && s.ptr[0] == '[')
+		return err_set(E_INVAL, "%.*s is not a valid CIDR: couldn't parse address in network: invalid IP address syntax", SLICE_ARG(s));
+	return cidr_parse(s, out);
 }
 
 /* A network, an address, or an address with a port behind it, as peers are shown. */

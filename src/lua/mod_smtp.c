@@ -32,7 +32,7 @@ static int make_listener_domain(lua_State *L)
 	check_val(L, 1, &opts);
 	int rc = listener_domain_parse(&opts, &d);
 	if (rc < 0)
-		return policy_raise(L, rc);
+		return policy_raise_opts(L, "make_listener_domain");
 	policy_obj_push(L, &LISTENER_DOMAIN_OBJ, d);
 	listener_domain_unref(&d);
 	return 1;

@@ -36,13 +36,13 @@ static struct rt_fiber *checker;
 int diskfree_read_min(struct opt_ctx *c, const struct val *in, void *out)
 {
 	struct diskfree_min *m = out;
-	static const char EXPECTED[] = "a percentage like '10%%' or a number";
+	static const char WRONG[] = "invalid MinFree size specifier, expected a percentage like '10%%' or a number";
 	if (in->type == VAL_STR) {
 		struct slice s = in->s;
 		m->percent = slice_ends(s, SLICE("%"));
 		if (m->percent)
 			s.len--;
-		return slice_to_u64(s, &m->value) < 0 || (m->percent && m->value > 100) ? opt_fail(c, in, EXPECTED) : 0;
+		return slice_to_u64(s, &m->value) < 0 || (m->percent && m->value > 100) ? opt_error(c, WRONG) : 0;
 	}
 	m->percent = false;
 	if (in->type == VAL_UINT)
@@ -50,7 +50,7 @@ int diskfree_read_min(struct opt_ctx *c, const struct val *in, void *out)
 	else if (in->type == VAL_INT && in->i >= 0)
 		m->value = (uint64_t)in->i;
 	else
-		return opt_fail(c, in, EXPECTED);
+		return opt_error(c, WRONG);
 	return 0;
 }
 

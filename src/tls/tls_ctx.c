@@ -63,7 +63,7 @@ void tls_ctx_unref(struct tls_ctx **cp)
 
 static BIO *pem_bio(struct slice pem)
 {
-	BIO *b = BIO_new_mem_buf(pem.ptr, (int)MIN(pem.len, (size_t)INT32_MAX));
+	BIO *b = BIO_new_mem_buf(pem.ptr ? pem.ptr : "", (int)MIN(pem.len, (size_t)INT32_MAX));
 	assert(b != NULL);
 	return b;
 }
@@ -187,6 +187,8 @@ int tls_self_signed(struct slice hostname, struct buf *certificate, struct buf *
 
 static int use_pair(struct tls_ctx *c, struct slice certificate, struct slice private_key)
 {
+	if (certificate.len == 0)
+		return err_set(E_INVAL, "a private key is given without its certificate");
 	int rc = use_chain(c->ssl, certificate);
 
 	return rc < 0 ? rc : use_key(c->ssl, private_key);

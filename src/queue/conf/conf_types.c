@@ -121,8 +121,10 @@ int conf_read_cidr_set(struct opt_ctx *c, const struct val *in, void *out)
 	set->items = arena_alloc(opt_arena(c), (n ? n : 1) * sizeof(*set->items));
 	for (set->n = 0; set->n < n; set->n++) {
 		const struct val *e = &in->items[set->n];
-		if (e->type != VAL_STR || cidr_parse(e->s, &set->items[set->n]) < 0)
-			return opt_fail(c, e, "a network in CIDR notation");
+		if (e->type != VAL_STR)
+			return opt_fail_type(c, e, "a network in CIDR notation");
+		if (cidr_parse(e->s, &set->items[set->n]) < 0)
+			return opt_error(c, "%.*s: %s", SLICE_ARG(e->s), arena_strdup(opt_arena(c), slice_from_cstr(err_text())));
 	}
 	cidr_set_normalize(set);
 	return 0;

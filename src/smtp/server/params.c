@@ -28,17 +28,35 @@ int smtp_read_cidr_list(struct opt_ctx *c, const struct val *in, void *out)
 {
 	struct opt_list *list = out;
 	if (in->type != VAL_LIST && !(in->type == VAL_OBJ && in->n == 0))
-		return opt_fail(c, in, "a list of addresses and networks");
+		return opt_fail_type(c, in, "a list of addresses and networks");
 	size_t n = in->type == VAL_LIST ? in->n : 0;
 	struct cidr *items = arena_alloc(opt_arena(c), (n + 1) * sizeof *items);
 	for (size_t i = 0; i < n; i++) {
 		if (in->items[i].type != VAL_STR)
-			return opt_fail(c, &in->items[i], "an address or network such as '10.0.0.0/8'");
+			return opt_fail_type(c, &in->items[i], "an address or network such as '10.0.0.0/8'");
 		if (cidr_parse(in->items[i].s, &items[i]) < 0)
-			return opt_fail(c, &in->items[i], "an address or network such as '10.0.0.0/8' (%s)", err_text());
+			return opt_error(c, "%.*s: %s", SLICE_ARG(in->items[i].s), arena_strdup(opt_arena(c), slice_from_cstr(err_text())));
 	}
 	*list = (struct opt_list){ n, items };
 	return 0;
+}
+
+/* Why a key is no network, without the key before it and the advice behind it. */
+static const char *bare_reason(struct opt_ctx *c)
+{
+	struct slice s = slice_from_cstr(err_text());
+	ptrdiff_t at = slice_find(s, SLICE("CIDR: ")), end;
+	s = slice_sub(s, at < 0 ? 0 : (size_t)at + 6, SIZE_MAX);
+	end = slice_find(s, SLICE(". Did you mean"));
+	return arena_strdup(opt_arena(c), end < 0 ? s : slice_sub(s, 0, (size_t)end));
+}
+
+/* The text of a nested table's error behind "NAME.field: ". */
+static const char *after_place(struct opt_ctx *c)
+{
+	struct slice s = slice_from_cstr(err_text());
+	ptrdiff_t at = slice_find(s, SLICE(": "));
+	return arena_strdup(opt_arena(c), slice_sub(s, at < 0 ? 0 : (size_t)at + 2, SIZE_MAX));
 }
 
 static int read_overlays(struct opt_ctx *c, const struct val *in, void *out)
@@ -46,14 +64,14 @@ static int read_overlays(struct opt_ctx *c, const struct val *in, void *out)
 	if (in->type == VAL_LIST && in->n == 0)
 		return 0;
 	if (in->type != VAL_OBJ)
-		return opt_fail(c, in, "a table from networks to listener options");
+		return opt_fail_type(c, in, "a table from networks to listener options");
 	for (uint32_t i = 0; i < in->n; i++) {
 		struct cidr net;
 		if (cidr_parse(in->members[i].key, &net) < 0)
-			return opt_fail(c, in, "networks as keys: %s", err_text());
+			return opt_error(c, "%s", bare_reason(c));
 		int rc = smtp_params_check_overlay(&in->members[i].val);
-		if (rc < 0)
-			return opt_fail(c, &in->members[i].val, "listener options for %.*s (%s)", SLICE_ARG(in->members[i].key), err_text());
+		if (rc < 0)	/* the overlay's own text, its place last */
+			return opt_error(c, "%s, while processing options for %.*s", after_place(c), SLICE_ARG(in->members[i].key));
 	}
 	struct val *copy = arena_alloc(opt_arena(c), sizeof *copy);
 	*copy = val_copy(opt_arena(c), in);
@@ -64,7 +82,7 @@ static int read_overlays(struct opt_ctx *c, const struct val *in, void *out)
 static int read_meta(struct opt_ctx *c, const struct val *in, void *out)
 {
 	if (in->type != VAL_OBJ && !(in->type == VAL_LIST && in->n == 0))
-		return opt_fail(c, in, "a table of metadata");
+		return opt_fail_type(c, in, "a table of metadata");
 	struct val *copy = arena_alloc(opt_arena(c), sizeof *copy);
 	*copy = val_copy(opt_arena(c), in);
 	*(const struct val **)out = copy;

@@ -41,6 +41,8 @@ static int read_handling(struct opt_ctx *c, const struct val *in, void *out)
 			*(int *)out = NAMES[i].value;
 			return 0;
 		}
+	if (in->type != VAL_STR)
+		return opt_fail_type(c, in, "one of `Ignore`, `LogThenRelay`, `LogThenDrop`, true or false");
 	return opt_fail(c, in, "one of `Ignore`, `LogThenRelay`, `LogThenDrop`, true or false");
 }
 
