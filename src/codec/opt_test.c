@@ -78,8 +78,8 @@ static void test_errors(void **state)
 		{ "{\"size\":1.5}", "make_all.size: invalid type: floating point `1.5`, expected an integer" },
 		{ "{\"timeout\":\"60\"}", "make_all.timeout: invalid value: string \"60\", expected a duration such as \"5m\" or \"1h 30m\" (time unit "
 			"needed, for example 60sec or 60ms)" },
-		{ "{\"timeout\":-1}", "make_all.timeout: duration must either be a string or a positive integer specifying the number of seconds, not "
-			"integer `-1`" },
+		{ "{\"timeout\":-1}", "make_all.timeout: duration must either be a string or a positive integer specifying the number of seconds. "
+				    "(error: out of range integral type conversion attempted)" },
 		{ "{\"timeout\":true}", "make_all.timeout: invalid type: boolean `true`, expected a duration such as \"5m\", or a number of seconds" },
 		{ "{\"mode\":\"fix\"}", "make_all.mode: unknown variant `fix`, did you mean `Fix`? expected one of `Deny`, `Allow`, `Fix`" },
 		{ "{\"trace\":{\"received_heade\":1}}", "make_all.trace: unknown field `received_heade`, did you mean `received_header`? expected "
