@@ -142,7 +142,8 @@ static bool cert_fill(X509 *x, EVP_PKEY *key, const char *host)
 	X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_UTF8, (const unsigned char *)host, -1, -1, 0);
 	X509_set_issuer_name(x, name);
 	bool is_ip = ipaddr_parse(slice_from_cstr(host), &ip) == 0;
-	buf_printf(&alt, "%s:%s", is_ip ? "IP" : "DNS", host);
+	buf_cstr_put(&alt, is_ip ? "IP:" : "DNS:");
+	buf_cstr_put(&alt, host);
 	X509_EXTENSION *ext = strpbrk(host, ",\n") ? NULL : X509V3_EXT_conf_nid(NULL, NULL, NID_subject_alt_name, buf_cstr(&alt));
 	buf_fini(&alt);
 	if (ext) {
@@ -202,7 +203,7 @@ static int use_self_signed(struct tls_ctx *c, struct slice hostname)
 	if (rc == 0)
 		rc = use_pair(c, buf_view(&cert), buf_view(&key));
 	buf_fini(&cert);
-	if (key.len)
+	if (key.ptr)
 		OPENSSL_cleanse(key.ptr, key.len);
 	buf_fini(&key);
 	return rc;

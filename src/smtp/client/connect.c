@@ -210,7 +210,7 @@ static int authenticate(struct dispatcher *d, bool tls)
 		if (rc < 0)
 			err_prefix("authenticating as %.*s via SMTP AUTH PLAIN to %s", SLICE_ARG(p->smtp_auth_plain_username), to);
 	}
-	if (password.len)
+	if (password.ptr)
 		explicit_bzero(password.ptr, password.len);
 	buf_fini(&password);
 	return rc;

@@ -87,7 +87,7 @@ static int make_ctx(void *arg, void **value, int64_t *expires_ms)
 	}
 	if (rc < 0)
 		err_prefix("Invalid client certificate configured");
-	if (key.len)
+	if (key.ptr)
 		explicit_bzero(key.ptr, key.len);
 	buf_fini(&cert);
 	buf_fini(&key);

@@ -6,7 +6,7 @@
 #include "policy/host.h"
 #include "smtp/client/session.h"
 
-#define QUIT_MAX_MS 5000
+#define QUIT_MAX_MS 2000
 
 static char *ehlo_name(struct dispatcher *d)
 {
