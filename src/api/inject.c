@@ -227,6 +227,22 @@ static int origin_of(struct api_call *c, struct inject_origin *o)
 	return 0;
 }
 
+/* null is as good as nothing in most places; here it is refused, as it always was. */
+static bool has_null(struct api_call *c, const struct val *source)
+{
+	static const char *const NAMES[] = { "substitutions", "trace_headers" };
+
+	for (size_t i = 0; i < ARRAY_LEN(NAMES); i++) {
+		const struct val *v = val_get(source, slice_from_cstr(NAMES[i]));
+		if (!v || v->type != VAL_NULL)
+			continue;
+		http_respond(c->resp, 422, "Failed to deserialize the JSON body into the target type: %s: invalid type: null, expected %s", NAMES[i],
+			     i ? "struct" : "a map");
+		return true;
+	}
+	return false;
+}
+
 void api_inject(struct api_call *c)
 {
 	const char *refusal = intake_refusal();
@@ -240,7 +256,7 @@ void api_inject(struct api_call *c)
 		http_respond(c->resp, 503, "%s", refusal);
 		return;
 	}
-	if (api_body_with_val(c, &API_INJECT_REQUEST, &req, &source) < 0)
+	if (api_body_with_val(c, &API_INJECT_REQUEST, &req, &source) < 0 || has_null(c, &source))
 		return;
 	int rc = wait_rate(req.recipients.n);
 	if (rc == 0)

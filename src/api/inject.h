@@ -39,7 +39,7 @@ struct inject_content {
 	struct inject_builder b;
 };
 struct inject_trace {
-	bool received_header, supplemental_header;
+	bool given, received_header, supplemental_header;
 	struct slice header_name;
 	struct opt_list include_meta_names;
 };

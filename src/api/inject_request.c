@@ -101,13 +101,23 @@ static int read_content(struct opt_ctx *c, const struct val *in, void *out)
 }
 
 static const struct opt_field TRACE_FIELDS[] = {
-	OPT_BOOL(struct inject_trace, received_header, "false", "prepend a Received field"),
+	OPT_BOOL(struct inject_trace, received_header, "true", "prepend a Received field; not done when there are no trace_headers at all"),
 	OPT_BOOL(struct inject_trace, supplemental_header, "true", "prepend the supplemental field"),
 	OPT_STR(struct inject_trace, header_name, "X-KumoRef", "its name"),
 	OPT_LIST(struct inject_trace, include_meta_names, NULL, "metadata in it"),
 	OPT_END
 };
 static const struct opt_desc TRACE = { .name = "trace_headers", .fields = TRACE_FIELDS, .size = sizeof(struct inject_trace) };
+
+/* Given, even as {}: with a Received field. Not given: without, so that the injector's address stays hidden. */
+static int read_trace(struct opt_ctx *c, const struct val *in, void *out)
+{
+	struct inject_trace *t = out;
+	int rc = opt_parse_struct(c, &TRACE, in, out);
+
+	t->given = rc == 0;
+	return rc;
+}
 
 static const struct opt_field REQUEST_FIELDS[] = {
 	OPT_STR(struct inject_request, envelope_sender, NULL, "the envelope's sender", .required = true),
@@ -116,7 +126,7 @@ static const struct opt_field REQUEST_FIELDS[] = {
 	OPT_CUSTOM(struct inject_request, substitutions, read_map, NULL, "variables for all recipients"),
 	OPT_BOOL(struct inject_request, deferred_spool, "false", "store only after the first failure: may lose mail"),
 	OPT_BOOL(struct inject_request, deferred_generation, "false", "queue the request, make the messages later"),
-	OPT_SUB(struct inject_request, trace_headers, &TRACE, "trace fields"),
+	OPT_CUSTOM(struct inject_request, trace_headers, read_trace, NULL, "trace fields"),
 	OPT_F_(struct inject_request, template_dialect, OPT_T_ENUM, "Jinja", "the language of the templates", .choices = TEMPLATE_DIALECTS),
 	OPT_END
 };
@@ -143,8 +153,10 @@ int inject_mailbox_put(struct buf *b, struct arena *a, struct slice email, struc
 		return rc;
 	if (val_get_lit(&mailbox, "name") || (email.len && email.ptr[0] == '<'))
 		return err_set(E_INVAL, "%.*s is not just an address", SLICE_ARG(email));
-	if (name.ptr)
+	if (name.len)
 		val_put_lit(a, &mailbox, "name", val_str(a, name));
+	else if (name.ptr)
+		buf_putc(b, ' ');	/* an empty name leaves its blank, as it always did */
 	return mail_put_mailbox(b, &mailbox);
 }
 
@@ -230,6 +242,10 @@ static int compile_builder(struct inject_job *j)
 int inject_job_init(struct inject_job *j, struct arena *a, const struct val *source, const struct inject_request *req, const struct inject_origin *o)
 {
 	*j = (struct inject_job){ .arena = a, .req = *req, .source = source, .origin = *o };
+	if (!req->trace_headers.given) {
+		opt_defaults(&TRACE, a, &j->req.trace_headers);
+		j->req.trace_headers.received_header = false;
+	}
 	int rc = smtp_address_parse(req->envelope_sender, a, &j->sender);
 	if (rc < 0) {
 		err_prefix("envelope_sender");
