@@ -53,6 +53,7 @@
 	X(mod_digest_register) \
 	X(mod_uuid_register) \
 	X(mod_fs_register) \
+	X(mod_string_register) \
 	X(mod_message_register) \
 	X(mod_dkim_register) \
 	X(mod_queue_register) \

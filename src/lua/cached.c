@@ -311,8 +311,9 @@ static struct cached *from_doc(struct vdoc *doc)
 	return c;
 }
 
-static int make(lua_State *L, int idx, struct cached **out)
+int cached_make(lua_State *L, int idx, struct cached **out)
 {
+	idx = lua_absindex(L, idx);
 	const struct policy_obj_type *type;
 	void *obj = policy_obj_any(L, idx, &type);
 	if (obj && type == &TABLE_OBJ) {
@@ -341,7 +342,7 @@ static int make(lua_State *L, int idx, struct cached **out)
 struct cached *cached_check(lua_State *L, int idx)
 {
 	struct cached *c;
-	if (make(L, lua_absindex(L, idx), &c) < 0)
+	if (cached_make(L, idx, &c) < 0)
 		policy_raise(L, -E_INVAL);
 	return c;
 }
@@ -354,7 +355,7 @@ int cached_from_results(lua_State *L, int n, struct cached **out)
 		return 0;
 	}
 	if (n == 1)
-		return make(L, first, out);
+		return cached_make(L, first, out);
 	struct vdoc *doc = vdoc_create();
 	doc->root = val_list();
 	for (int i = 0; i < n; i++) {

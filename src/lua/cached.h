@@ -19,7 +19,8 @@ struct cached {
 	void *obj;
 	bool plain;				/* several results: they come out as a table of Lua's own */
 };
-/* From the value at IDX; raises for what cannot be kept. */
+/* From the value at IDX; _check raises for what cannot be kept. */
+int cached_make(lua_State *L, int idx, struct cached **out) WARN_UNUSED;
 struct cached *cached_check(lua_State *L, int idx);
 /* From N values on top of the stack: none is nil, one is itself, several are a list. Does not raise. */
 int cached_from_results(lua_State *L, int n, struct cached **out) WARN_UNUSED;

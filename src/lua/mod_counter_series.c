@@ -10,8 +10,6 @@
 #include "rt/clock.h"
 #include "rt/sync.h"
 
-#define BUCKETS_MAX 1000000
-
 struct series {
 	_Atomic uint32_t refs;
 	struct rt_lock lock;
@@ -137,7 +135,7 @@ struct series_opts {
 };
 static const struct opt_field FIELDS[] = {
 	OPT_STR(struct series_opts, name, NULL, "name of the series", .required = true),
-	OPT_INT(struct series_opts, num_buckets, NULL, "how many buckets", .required = true, .min = 1, .max = BUCKETS_MAX),
+	OPT_INT(struct series_opts, num_buckets, NULL, "how many buckets", .required = true, .min = 0, .max = 255),
 	OPT_DURATION(struct series_opts, bucket_size, NULL, "span of a bucket", .required = true),
 	OPT_INT(struct series_opts, initial_value, NULL, "what the first bucket begins with"),
 	OPT_END,
@@ -148,6 +146,10 @@ static int fn_define(lua_State *L)
 {
 	struct series_opts o;
 	policy_check_opts(L, 1, &SERIES, policy_arena(L), &o);
+	if (o.num_buckets < 1)
+		return policy_raisef(L, "num_buckets must be >= 1");
+	if (o.bucket_size <= 0)
+		return policy_raisef(L, "bucket_size must be >= 1 second");
 	int64_t bucket_s = seconds_up(o.bucket_size);
 	struct series *old = NULL;
 	rt_lock(&all_lock);

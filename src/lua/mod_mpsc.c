@@ -66,10 +66,18 @@ static struct cached *take(struct queue *q)
 	return value;
 }
 
+static struct cached *check_value(lua_State *L)
+{
+	struct cached *value;
+	if (cached_make(L, 2, &value) < 0)
+		policy_arg_errorf(L, 2, "%s", err_text());
+	return value;
+}
+
 static int send(lua_State *L, int64_t timeout_ms)
 {
 	struct queue *q = check_queue(L);
-	struct cached *value = cached_check(L, 2);
+	struct cached *value = check_value(L);
 	int rc = 0;
 	rt_lock(&q->lock);
 	while (rc == 0 && !q->closed && is_full(q))
@@ -84,7 +92,7 @@ static int send(lua_State *L, int64_t timeout_ms)
 	if (closed)
 		return policy_raisef(L, "channel closed");
 	if (rc == -E_TIMEOUT)
-		err_set(E_TIMEOUT, "timed out waiting for room in the queue");
+		err_set(E_TIMEOUT, "timed out waiting on send operation");
 	return policy_raise(L, rc);
 }
 
@@ -102,7 +110,7 @@ static int queue_send_timeout(lua_State *L)
 static int queue_try_send(lua_State *L)
 {
 	struct queue *q = check_queue(L);
-	struct cached *value = cached_check(L, 2);
+	struct cached *value = check_value(L);
 	rt_lock(&q->lock);
 	bool ok = !q->closed && !is_full(q);
 	if (ok)
@@ -146,8 +154,10 @@ static int receive(lua_State *L, struct queue *q, bool wait, struct cached **out
 static int receive_one(lua_State *L, bool wait)
 {
 	struct cached *value;
-	if (receive(L, check_queue(L), wait, &value, 1) == 0)
-		return 0;
+	if (receive(L, check_queue(L), wait, &value, 1) == 0) {
+		lua_pushnil(L);
+		return 1;
+	}
 	cached_push(L, value);
 	cached_unref(&value);
 	return 1;
@@ -162,8 +172,6 @@ static int queue_recv_many(lua_State *L)
 	size_t max = (size_t)MIN(policy_check_int(L, 2, "usize", 1, INT64_MAX), (int64_t)65536);
 	struct cached **values = arena_alloc(policy_arena(L), max * sizeof *values);
 	int n = receive(L, q, true, values, max);
-	if (n == 0)
-		return 0;
 	lua_createtable(L, n, 0);
 	for (int i = 0; i < n; i++) {
 		cached_push(L, values[i]);

@@ -269,7 +269,28 @@ static int l_set_low(lua_State *L)
 	return 0;
 }
 
+static int l_get_hard(lua_State *L)
+{
+	lua_pushinteger(L, memory_hard_limit());
+	return 1;
+}
+
+static int l_get_soft(lua_State *L)
+{
+	lua_pushinteger(L, memory_soft_limit());
+	return 1;
+}
+
+static int l_get_low(lua_State *L)
+{
+	lua_pushinteger(L, memory_low_thresh());
+	return 1;
+}
+
 static const struct luaL_Reg FUNCTIONS[] = {
+	{ "get_memory_hard_limit", l_get_hard },
+	{ "get_memory_soft_limit", l_get_soft },
+	{ "get_memory_low_thresh", l_get_low },
 	{ "make_queue_config", l_make_queue_config },
 	{ "make_egress_path", l_make_egress_path },
 	{ "make_egress_source", l_make_egress_source },

@@ -5,6 +5,7 @@
 #include <libpsl.h>
 #include <stdlib.h>
 #include "codec/normalize.h"
+#include "codec/template.h"
 #include "lua/util.h"
 #include "rt/sync.h"
 
@@ -323,7 +324,44 @@ static int fn_normalize_smtp_response(lua_State *L)
 	return 1;
 }
 
+/* --- templates ------------------------------------------------------------------------------------------------------ */
+
+struct eval_opts {
+	int dialect;
+};
+static const struct opt_field EVAL_FIELDS[] = { OPT_ENUM(struct eval_opts, dialect, TEMPLATE_DIALECTS, "Jinja", "Jinja, Static or Handlebars"), OPT_END };
+static const struct opt_desc EVAL = { .name = "eval_template", .fields = EVAL_FIELDS, .size = sizeof(struct eval_opts) };
+
+/* eval_template(NAME, SOURCE, CONTEXT, DIALECT) */
+static int fn_eval_template(lua_State *L)
+{
+	struct arena *a = policy_arena(L);
+	struct slice name = policy_check_text(L, 1), source = policy_check_text(L, 2), dialect = policy_opt_text(L, 4);
+	struct val context, opts = val_obj();
+	struct eval_opts o;
+	struct template *t;
+	struct buf b = { 0 };
+	if (policy_to_val(L, 3, a, &context) < 0)
+		return policy_raise(L, -E_INVAL);
+	if (dialect.ptr)
+		val_put_lit(a, &opts, "dialect", val_str(a, dialect));
+	policy_check_opts_val(L, &opts, &EVAL, a, &o);
+	int rc = template_compile((enum template_dialect)o.dialect, name, source, &t);
+	if (rc == 0) {
+		rc = template_render(t, &context, &b);
+		template_unref(&t);
+	}
+	if (rc < 0) {
+		buf_fini(&b);
+		return policy_raise(L, rc);
+	}
+	lua_pushlstring(L, b.ptr ? b.ptr : "", b.len);
+	buf_fini(&b);
+	return 1;
+}
+
 static const luaL_Reg FUNCTIONS[] = {
+	{ "eval_template", fn_eval_template },
 	{ "split", fn_split },
 	{ "splitn", fn_splitn },
 	{ "rsplit", fn_rsplit },
@@ -344,3 +382,8 @@ static const luaL_Reg FUNCTIONS[] = {
 	{ NULL, NULL },
 };
 const struct policy_module mod_string = { "kumo.string", FUNCTIONS, NULL };
+
+void mod_string_register(void)
+{
+	template_add_filter("normalize_smtp_response", normalize_smtp_response);
+}

@@ -15,6 +15,7 @@ void mod_regex_set_map_register(void);
 void mod_digest_register(void);
 void mod_uuid_register(void);
 void mod_fs_register(void);
+void mod_string_register(void);
 
 extern const struct policy_module mod_smtp;
 void mod_smtp_register(void);
