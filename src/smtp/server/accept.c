@@ -295,7 +295,7 @@ static int queue_all(struct acceptance *x, uint32_t *queued)
 {
 	for (*queued = 0; *queued < x->n; (*queued)++) {
 		struct batch *b = &x->batches[*queued];
-		int rc = b->dropped || b->refused ? 0 : record(x, b);
+		int rc = b->refused || b->report.is_arf ? 0 : record(x, b);	/* Feedback says it all; a bounce is received, and tells of others */
 		if (rc == 0)
 			rc = reports_log(x->s, b->msg, buf_view(&b->queue), &b->report);
 		if (rc == 0 && !goes_nowhere(b)) {
