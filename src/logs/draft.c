@@ -219,6 +219,19 @@ static void put_recipients(struct buf *b, const struct log_draft *d)
 	buf_putc(b, ']');
 }
 
+/* Lines of a reply become one, with blanks: what parses logs expects it so. */
+static void put_single_line(struct buf *b, struct slice s)
+{
+	if (slice_chr(s, '\n') < 0 && slice_chr(s, '\r') < 0) {
+		json_put_string(b, s);
+		return;
+	}
+	struct buf line = { 0 };
+	smtp_single_line_put(&line, s);
+	json_put_string(b, buf_view(&line));
+	buf_fini(&line);
+}
+
 static void put_response(struct buf *b, const struct smtp_response *r)
 {
 	buf_lit(b, ",\"response\":{\"code\":");
@@ -236,7 +249,7 @@ static void put_response(struct buf *b, const struct smtp_response *r)
 		buf_lit(b, "null");
 	}
 	buf_lit(b, ",\"content\":");
-	json_put_string(b, r->content);
+	put_single_line(b, r->content);
 	put_text(b, ",\"command\":", r->command);
 	buf_putc(b, '}');
 }

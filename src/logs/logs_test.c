@@ -139,7 +139,7 @@ static void test_records(void **state)
 	    "\"num_attempts\":0,\"bounce_classification\":\"Uncategorized\",\"egress_pool\":null,\"egress_source\":null,\"source_address\":null," TAIL ","
 	    "\"delivery_protocol\":null,\"reception_protocol\":\"ESMTP\",\"nodeid\":\"%s\",\"session_id\":\"sess\"}\n"
 	    "{\"type\":\"Delivery\",\"id\":\"%s\",\"sender\":\"s@from.example\",\"recipient\":\"r@a.example\",\"queue\":\"a.example\",\"site\":\"src->mx@smtp_client\",\"size\":66,"
-	    "\"response\":{\"code\":250,\"enhanced_code\":{\"class\":2,\"subject\":0,\"detail\":0},\"content\":\"que\\nued\",\"command\":\".\\r\\n\"},"
+	    "\"response\":{\"code\":250,\"enhanced_code\":{\"class\":2,\"subject\":0,\"detail\":0},\"content\":\"que ued\",\"command\":\".\\r\\n\"},"
 	    "\"peer_address\":{\"name\":\"mx.\",\"addr\":\"::1\"},\"timestamp\":1700000001,\"event_time\":\"2023-11-14T22:13:21.500000Z\",\"created\":1700000000,"
 	    "\"created_time\":\"2023-11-14T22:13:20.123456Z\",\"num_attempts\":0,\"bounce_classification\":\"Uncategorized\",\"egress_pool\":\"p\","
 	    "\"egress_source\":\"src\",\"source_address\":{\"address\":\"127.0.0.1:9\"}," TAIL ",\"delivery_protocol\":\"ESMTP\",\"reception_protocol\":\"ESMTP\","

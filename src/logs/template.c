@@ -1,18 +1,41 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Templates of log lines: the binding to the template language. */
+/* Templates of log lines: Jinja over the fields of the record, which as a whole is `log_record`. */
+#include <stdlib.h>
+#include "base/xalloc.h"
+#include "codec/template.h"
 #include "logs/internal.h"
+
+struct log_template {
+	struct template *t;
+};
 
 int log_template_compile(struct slice name, struct slice source, struct log_template **out)
 {
-	return err_set(E_UNSUPPORTED, "templates of log records are not supported by this build");
+	struct template *t;
+	int rc = template_compile(TEMPLATE_JINJA, name, source, &t);
+	if (rc < 0)
+		return rc;
+	*out = xmalloc(sizeof **out);
+	(*out)->t = t;
+	return 0;
 }
 
-void log_template_free(struct log_template **t)
+void log_template_free(struct log_template **tp)
 {
-	*t = NULL;
+	struct log_template *t = *tp;
+	*tp = NULL;
+	template_unref(&t->t);
+	free(t);
 }
 
 int log_template_render(const struct log_template *t, const struct val *record, struct buf *out)
 {
-	return err_set(E_UNSUPPORTED, "templates of log records are not supported by this build");
+	/* the record's own members, and beside them the record: nothing is copied but the list of members */
+	struct val_member *members = xcalloc(record->n + 1, sizeof *members);
+	memcpy(members, record->members, record->n * sizeof *members);
+	members[record->n] = (struct val_member){ SLICE("log_record"), *record };
+	struct val context = { .type = VAL_OBJ, .n = record->n + 1, .cap = record->n + 1, .members = members };
+	int rc = template_render(t->t, &context, out);
+	free(members);
+	return rc;
 }
