@@ -25,6 +25,7 @@
 	X(mod_uuid) \
 	X(mod_fs) \
 	X(mod_fs_aliases) \
+	X(mod_sqlite) \
 	X(mod_message) \
 	X(mod_dkim) \
 	X(mod_mimepart) X(mod_spf) \
@@ -54,6 +55,7 @@
 	X(mod_uuid_register) \
 	X(mod_fs_register) \
 	X(mod_string_register) \
+	X(mod_sqlite_register) \
 	X(mod_message_register) \
 	X(mod_dkim_register) \
 	X(mod_queue_register) \
