@@ -99,6 +99,7 @@ static unsigned finals(const struct fate *f)
 
 static struct {
 	int connect_fails, transfail, bounce, error, slow;	/* of 100 */
+	int64_t slow_ms;
 	unsigned open, most_open, delivered;
 	int64_t latest_ms;
 } peer;
@@ -127,7 +128,7 @@ static bool fake_more(struct dispatcher *d) { return chance(30); }
 static int fake_deliver(struct dispatcher *d)
 {
 	assert_int_equal(d->n_msgs, 1);
-	if (rt_sleep_ms(chance(peer.slow) ? 2000 : 1) < 0)
+	if (rt_sleep_ms(chance(peer.slow) ? peer.slow_ms : 1) < 0)
 		return -E_CANCELED;
 	if (chance(peer.error))
 		return err_set(E_IO, "connection reset");
@@ -241,7 +242,8 @@ static void expires(void)
 static void overflows(void)
 {
 	memset(&peer, 0, sizeof(peer));
-	peer.slow = 100;	/* 2 s each: max_ready is reached, the rest waits up to a minute */
+	peer.slow = 100;
+	peer.slow_ms = 2000;	/* max_ready is reached, the rest waits up to a minute */
 	for (int i = 0; i < 1200; i++)
 		put_message("d3.example", true);
 	wait_until_empty(DAY_MS);
@@ -306,7 +308,7 @@ static void rebinds(void)
 static void unresolvable(void)
 {
 	memset(&peer, 0, sizeof(peer));
-	struct uuid id = put_message("nosuch.example", true);
+	struct uuid id = put_message("nosuch.invalid", true);
 	wait_until_empty(9 * DAY_MS);
 	struct fate *f = map_get(&fates, id_key(&id));
 	assert_int_equal(f->records[LOG_EXPIRATION], 1);
@@ -322,6 +324,7 @@ static void random_operations(void)
 	peer.bounce = 10;
 	peer.error = 5;
 	peer.slow = 2;
+	peer.slow_ms = 20000;
 	for (int i = 0; i < 1500; i++) {
 		char domain[32];
 		snprintf(domain, sizeof(domain), "d%d.example", (int)rand_below(8));
@@ -366,6 +369,7 @@ static void stops(void)
 	assert_int_equal(rt_sleep_ms(3000), 0);
 	peer.connect_fails = 0;
 	peer.slow = 100;
+	peer.slow_ms = 60000;	/* longer than stopping waits */
 	for (int i = 0; i < 50; i++)
 		put_message("d1.example", i % 2 == 0);
 	assert_int_equal(rt_sleep_ms(100), 0);
