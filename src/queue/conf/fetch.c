@@ -97,22 +97,23 @@ static void entry_unref(struct entry *e)
 	free(e);
 }
 
-static void cache_clear(struct cache *c)
+/* Entries are let go of with no lock held: what they hold takes locks of its own. */
+static void entries_forget(struct map *m)
 {
 	struct map_iter it = { 0 };
-	while (map_next(&c->entries, &it))
+	while (map_next(m, &it))
 		entry_unref(it.value);
-	map_fini(&c->entries);
+	map_fini(m);
 }
 
 static void cache_drop(struct cache *c, struct slice name, struct entry *e)
 {
+	struct entry *old = NULL;
 	rt_lock(&c->lock);
-	if (map_get(&c->entries, name) == e) {
-		map_del(&c->entries, name);
-		entry_unref(e);
-	}
+	if (map_get(&c->entries, name) == e)
+		old = map_del(&c->entries, name);
 	rt_unlock(&c->lock);
+	entry_unref(old);
 }
 
 static bool entry_usable(struct entry *e, uint64_t epoch)
@@ -123,20 +124,25 @@ static bool entry_usable(struct entry *e, uint64_t epoch)
 /* The entry to use; *MINE says that the caller has to fill it. */
 static struct entry *cache_enter(struct cache *c, struct slice name, uint64_t epoch, bool *mine)
 {
+	struct entry *old = NULL;
+	struct map all = { 0 };
 	rt_lock(&c->lock);
 	struct entry *e = map_get(&c->entries, name);
 	*mine = !e || !entry_usable(e, epoch);
 	if (*mine) {
-		if (map_len(&c->entries) >= CACHE_MAX)
-			cache_clear(c);
+		if (map_len(&c->entries) >= CACHE_MAX) {
+			all = c->entries;
+			c->entries = (struct map){ 0 };
+		}
 		e = xzalloc(sizeof(*e));
 		atomic_store(&e->refs, 1);
 		rt_promise_init(&e->done);
-		struct entry *old = map_put(&c->entries, name, e);
-		entry_unref(old);
+		old = map_put(&c->entries, name, e);
 	}
 	atomic_fetch_add(&e->refs, 1);
 	rt_unlock(&c->lock);
+	entry_unref(old);
+	entries_forget(&all);
 	return e;
 }
 
