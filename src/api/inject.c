@@ -18,7 +18,7 @@
 #define GENERATOR_QUEUE "generator.kumomta.internal"
 
 static const struct policy_event EV_GENERATED = { "http_message_generated", POLICY_SINGLE };
-static struct metric *received;
+static __thread struct metric *received;	/* made when it first counts */
 static struct rt_lock rate_lock = RT_LOCK_INIT(RANK_LEAF);
 static struct rate_spec rate;		/* under rate_lock */
 
@@ -137,6 +137,8 @@ static int inject_one(const struct inject_job *j, const struct inject_recipient 
 	struct buf queue = { 0 };
 	struct msg *m = NULL;
 
+	if (received == NULL)
+		received = metric_get(&METRIC_MESSAGES_RECEIVED, "http_listener");
 	metric_add(received, 1);
 	int rc = inject_make(j, r, &m);
 	if (rc == 0)
@@ -378,6 +380,5 @@ void inject_register(void)
 	};
 
 	policy_event_register(&EV_GENERATED);
-	received = metric_get(&METRIC_MESSAGES_RECEIVED, "http_listener");
 	dispatch_register(PROTO_HTTP_GENERATOR, &GENERATOR);
 }

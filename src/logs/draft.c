@@ -160,7 +160,7 @@ static void put_selected(struct buf *b, const struct val *obj, const struct opt_
 	buf_putc(b, '{');
 	for (uint32_t i = 0; names->n > 0 && obj != NULL && obj->type == VAL_OBJ && i < obj->n; i++) {
 		const struct val_member *m = &obj->members[i];
-		if (m->val.type == VAL_NULL || !selected(names, m->key, nocase))
+		if (!selected(names, m->key, nocase))
 			continue;
 		json_put_key(b, &first, m->key);
 		json_put(b, &m->val, JSON_COMPACT | JSON_SORTED);

@@ -4,7 +4,7 @@
 struct metric_family METRIC_CONNECTION_COUNT = METRIC_GAUGE("connection_count", "number of active connections", "service");
 struct metric_family METRIC_CONNECTION_TOTAL = METRIC_COUNTER("total_connection_count", "total number of connections", "service");
 struct metric_family METRIC_CONNECTIONS_DENIED = METRIC_COUNTER("total_connections_denied", "connections refused because of load or limits", "service");
-struct metric_family METRIC_MESSAGES_RECEIVED = METRIC_COUNTER("total_messages_received", "total number of messages received", "service");
+struct metric_family METRIC_MESSAGES_RECEIVED = METRIC_COUNTER("total_messages_received", "total number of messages ever received", "service");
 
 void metrics_shared_register(void)
 {

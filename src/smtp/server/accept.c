@@ -285,6 +285,8 @@ static int answer(struct acceptance *x, uint32_t queued)
 		uuid_put_simple(&text, msg_id(x->batches[i].msg));
 		any = true;
 	}
+	if (any)
+		smtp_metrics_count_received(x->s->listener->name);
 	int rc = any ? reply(x->s, 250, buf_view(&text), SLICE("DATA")) : reply_lit(x->s, 550, "5.7.1 relaying not permitted", SLICE("DATA"));
 	buf_fini(&text);
 	return rc;
@@ -306,8 +308,6 @@ static int queue_all(struct acceptance *x, uint32_t *queued)
 		}
 		if (rc < 0)
 			return rc;
-		if (!b->refused)
-			metric_add(smtp_metrics.received, 1), metric_add(x->s->listener->received, 1);
 	}
 	return 0;
 }

@@ -92,6 +92,7 @@ static int accept_identities(struct smtp_session *s, struct val identities, stru
 	struct arena *a = session_arena(s);
 	struct val info = auth_info(a, s, identities, groups);
 	s->authenticated = true;
+	relay_forget(s);
 	conn_meta_set_auth_info(s->meta, &info);
 	conn_meta_set_str(s->meta, "authn_id", identity_for(&identities, SLICE("SmtpAuthPlainAuthentication")));
 	conn_meta_set_str(s->meta, "authz_id", identity_for(&identities, SLICE("SmtpAuthPlainAuthorization")));

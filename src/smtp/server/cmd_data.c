@@ -39,8 +39,8 @@ static int take_text(struct smtp_session *s, struct data_reader *r)
 	}
 	int64_t start = rt_now_us_exact();
 	int rc = accept_message(s, &r->out);
-	metric_observe(smtp_metrics.process_data, (double)(rt_now_us_exact() - start) / 1e6);
-	metric_observe(smtp_metrics.transaction, (double)(rt_now_us_exact() - s->txn.started_us) / 1e6);
+	smtp_metrics_observe(SMTP_DUR_PROCESS_DATA, (double)(rt_now_us_exact() - start) / 1e6);
+	smtp_metrics_observe(SMTP_DUR_TRANSACTION, (double)(rt_now_us_exact() - s->txn.started_us) / 1e6);
 	return rc;
 }
 
@@ -58,7 +58,7 @@ int cmd_data(struct smtp_session *s, const struct smtp_cmd *cmd)
 	int64_t start = rt_now_us_exact();
 	rc = read_text(s, &r);
 	if (rc == 0) {
-		metric_observe(smtp_metrics.read_data, (double)(rt_now_us_exact() - start) / 1e6);
+		smtp_metrics_observe(SMTP_DUR_READ_DATA, (double)(rt_now_us_exact() - start) / 1e6);
 		rc = take_text(s, &r);
 		txn_reset(s);
 	}

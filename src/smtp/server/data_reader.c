@@ -53,13 +53,13 @@ bool data_reader_feed(struct data_reader *r, struct slice in, size_t *taken)
 			break;
 		struct slice line = slice_sub(rest, 0, (size_t)end);
 		rest = slice_sub(rest, (size_t)end + 2, SIZE_MAX);
-		if (!r->mid_line && line.len > 0 && line.ptr[0] == '.') {
-			if (line.len == 1) {
-				*taken = (size_t)(rest.ptr - in.ptr);
-				return true;
-			}
-			line = slice_sub(line, 1, SIZE_MAX);
+		if (!r->mid_line && slice_eq(line, SLICE("."))) {
+			*taken = (size_t)(rest.ptr - in.ptr);
+			return true;
 		}
+		/* a dot that was not doubled is kept: a client that forgot to is taken at its word, as upstream does */
+		if (!r->mid_line && slice_starts(line, SLICE("..")))
+			line = slice_sub(line, 1, SIZE_MAX);
 		keep(r, line);
 		r->mid_line = false;
 	}

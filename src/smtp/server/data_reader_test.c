@@ -40,7 +40,7 @@ static void ends_and_dots(void **state)
 {
 	CHECK("a\r\n.\r\nNOOP\r\n", 998, "a\r\n", "NOOP\r\n");
 	CHECK(".\r\n", 998, "", "");
-	CHECK("..\r\n...x\r\n.y\r\n.\r\n", 998, ".\r\n..x\r\ny\r\n", "");
+	CHECK("..\r\n...x\r\n.y\r\n.\r\n", 998, ".\r\n..x\r\n.y\r\n", "");
 	CHECK("a\n.\nb\r\n.\r\n", 998, "a\n.\nb\r\n", "");
 	CHECK("a\r.\rb\r\n.\r\n", 998, "a\r.\rb\r\n", "");
 	CHECK("a\r\n.\r\r\n.\r\n", 998, "a\r\n\r\r\n", "");

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/xalloc.h"
+#include "logs/logs.h"
 #include "queue/memory.h"
 #include "rt/diag.h"
 #include "rt/loop.h"
@@ -113,6 +114,7 @@ int session_configure(struct smtp_session *s)
 		s->relayed_peer = true;
 	}
 	put_addresses(s);
+	relay_forget(s);
 	if (s->listener->uniform)
 		p = smtp_params_ref(s->listener->params);
 	else if (smtp_params_resolve(&s->listener->opts->root, NULL, &s->local.ip, &s->peer.ip, &p) < 0)
@@ -134,8 +136,11 @@ static const char *why_not(struct smtp_session *s)
 		return "waiting for spool startup. Try again soon!";
 	if (memory_is_short())
 		return "load shedding. Try later";
-	const char *reason = spool_unhealthy_reason();
-	return reason;
+	if (diskfree_is_low())
+		return "disk is too full. Try later";
+	if (spool_unhealthy_reason() != NULL)
+		return "the spool is not accepting writes. Try later";
+	return logs_unhealthy_reason() != NULL ? "the logs cannot be written. Try later" : NULL;
 }
 
 static int greet(struct smtp_session *s)
@@ -223,6 +228,7 @@ static void session_main(void *arg)
 	atomic_fetch_sub(&s->listener->connections, 1);
 	list_remove(&s->node);
 	txn_reset(s);
+	relay_forget(s);
 	rt_io_close(&s->io);
 	smtp_params_unref(&s->params);
 	OBJ_FINI(s, SMTP_SESSION_MAGIC);
@@ -300,8 +306,6 @@ int smtp_server_listen(const struct val *opts)
 	netaddr_text(&at, l->name);
 	l->opts = vdoc_copy_of(opts);
 	l->uniform = smtp_params_is_uniform(opts);
-	l->received = smtp_metrics_received_by(l->name);
-	l->rejections = smtp_metrics_rejections_by(l->name);
 	diag_info("kumod::smtp_server", "smtp listener on %s", l->name);
 	sessions_changed(1);
 	l->acceptor = rt_fiber_start("smtp accept", accept_loop, l);

@@ -9,6 +9,8 @@
 #include "base/xalloc.h"
 #include "smtp/server/session.h"
 
+#define DOMAINS_MAX 256	/* answers kept for a session */
+
 struct listener_domain {
 	_Atomic uint32_t refs;
 	struct arena *arena;
@@ -115,41 +117,55 @@ static int ask_policy(struct smtp_session *s, struct domain_answer *answer)
 	return rc;
 }
 
+void relay_forget(struct smtp_session *s)
+{
+	s->domains = NULL;
+	s->n_domains = 0;
+	if (s->domain_arena != NULL)
+		arena_destroy(&s->domain_arena);
+}
+
+/* *OUT is valid until the next domain that is asked for. */
 static int answer_for(struct smtp_session *s, struct slice domain, const struct domain_answer **out)
 {
-	for (const struct domain_answer *d = s->txn.domains; d != NULL; d = d->next)
+	for (const struct domain_answer *d = s->domains; d != NULL; d = d->next)
 		if (slice_eq(d->domain, domain)) {
 			*out = d;
 			return 0;
 		}
-	struct domain_answer *d = arena_alloc(session_arena(s), sizeof *d);
-	d->domain = arena_dup(session_arena(s), domain);
+	if (s->n_domains == DOMAINS_MAX)
+		relay_forget(s);
+	if (s->domain_arena == NULL)
+		s->domain_arena = arena_create();
+	struct domain_answer *d = arena_alloc(s->domain_arena, sizeof *d);
+	d->domain = arena_dup(s->domain_arena, domain);
 	int rc = ask_policy(s, d);
 	if (rc < 0)
 		return rc;
-	d->next = s->txn.domains;
-	s->txn.domains = d;
+	d->next = s->domains;
+	s->domains = d;
+	s->n_domains++;
 	*out = d;
 	return 0;
 }
 
 int relay_check(struct smtp_session *s, const struct smtp_path *rcpt, struct relay_verdict *out)
 {
-	const struct domain_answer *from, *to;
+	const struct domain_answer *answer;
 	*out = (struct relay_verdict){ .relay = smtp_params_relays_for(s->params, &s->peer.ip) };
 	if (!policy_event_wanted(&EV_GET_LISTENER_DOMAIN))
 		return 0;
-	int rc = answer_for(s, s->txn.sender.domain, &from);
+	int rc = answer_for(s, s->txn.sender.domain, &answer);
 	if (rc < 0)
 		return rc;
-	rc = answer_for(s, rcpt->domain, &to);
+	out->relay |= answer->relay_from_peer;
+	rc = answer_for(s, rcpt->domain, &answer);
 	if (rc < 0)
 		return rc;
-	out->relay |= from->relay_from_peer;
-	if (to->found) {
-		out->relay |= to->verdict.relay;
-		out->log_oob = to->verdict.log_oob;
-		out->log_arf = to->verdict.log_arf;
+	if (answer->found) {
+		out->relay |= answer->verdict.relay;
+		out->log_oob = answer->verdict.log_oob;
+		out->log_arf = answer->verdict.log_arf;
 	}
 	return 0;
 }

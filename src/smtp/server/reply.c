@@ -39,8 +39,7 @@ static void log_rejection(struct smtp_session *s, unsigned code, struct slice te
 		diag_error("smtpsrv", "a Rejection record was not written: %s", err_text());
 	buf_fini(&addr);
 	buf_fini(&id);
-	metric_add(s->listener->rejections, 1);
-	metric_add(smtp_metrics.rejections_total, 1);
+	smtp_metrics_count_rejection(s->listener->name);
 }
 
 int reply(struct smtp_session *s, unsigned code, struct slice text, struct slice command)

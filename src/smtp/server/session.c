@@ -90,8 +90,7 @@ static int run_command(struct smtp_session *s, struct slice line)
 	if (smtp_cmd_parse(line, session_arena(s), &cmd) < 0)
 		return cmd_fault(s, &cmd);
 	switch (cmd.verb) {
-	case SMTP_EHLO:
-	case SMTP_LHLO:		return cmd_ehlo(s, &cmd);
+	case SMTP_EHLO:		return cmd_ehlo(s, &cmd);
 	case SMTP_HELO:		return cmd_helo(s, &cmd);
 	case SMTP_MAIL:		return cmd_mail(s, &cmd);
 	case SMTP_RCPT:		return cmd_rcpt(s, &cmd);

@@ -30,7 +30,6 @@ struct smtp_listener {
 	bool uniform;			/* params hold for every connection, unless policy has dynamic ones */
 	struct rt_listener *sock;
 	struct rt_fiber *acceptor;
-	struct metric *received, *rejections;
 	/* atomic */
 	_Atomic int64_t connections;
 };
@@ -44,7 +43,7 @@ struct smtp_rcpt {
 	struct smtp_path path;
 	struct relay_verdict verdict;
 };
-struct domain_answer {			/* get_listener_domain is asked once a transaction for each domain */
+struct domain_answer {			/* get_listener_domain is asked once a session for each domain */
 	struct domain_answer *next;
 	struct slice domain;
 	bool found, relay_from_peer;
@@ -55,7 +54,6 @@ struct smtp_txn {
 	struct smtp_path sender;
 	struct smtp_rcpt *rcpts;
 	uint32_t n, cap;
-	struct domain_answer *domains;
 	int64_t started_us;
 };
 
@@ -72,6 +70,9 @@ struct smtp_session {
 	bool relayed_peer;		/* local and peer are claims: orig_received_… are set */
 	struct uuid id;
 	struct smtp_txn txn;
+	struct arena *domain_arena;	/* NULL until a policy is asked */
+	struct domain_answer *domains;
+	uint32_t n_domains;
 	int64_t rcpts_taken;		/* on this connection */
 	bool tls, authenticated, waiting;
 	bool follow_with_421;		/* a disposition asked for a last 421 */
@@ -118,6 +119,8 @@ int accept_message(struct smtp_session *s, struct buf *text) WARN_UNUSED;
 
 /* Asks policy whether the recipient may be relayed to. 0 with OUT; negative: policy failed, or refused in C. */
 int relay_check(struct smtp_session *s, const struct smtp_path *rcpt, struct relay_verdict *out) WARN_UNUSED;
+
+void relay_forget(struct smtp_session *s);	/* who the client is has changed, or the session ends */
 
 /* Events. A wrapper returns 0; 1 when the handler rejected and the client was told so; negative: the session is over. */
 struct msg;
