@@ -25,7 +25,9 @@ int policy_read_key_source(struct opt_ctx *c, const struct val *in, void *out)
 {
 	if (!policy_key_source_valid(in))
 		return opt_error(c, "data did not match any variant of untagged enum KeySource");	/* upstream's words; docs: keysource */
-	*(const struct val **)out = in;
+	struct val *kept = arena_alloc(opt_arena(c), sizeof *kept); /* options outlive the table that they were read from */
+	*kept = val_copy(opt_arena(c), in);
+	*(const struct val **)out = kept;
 	return 0;
 }
 
