@@ -322,14 +322,30 @@ static bool has_word(const char *words, struct slice word)
 	return false;
 }
 
-static bool built_in_allows(struct slice resource, const struct val *auth, struct slice privilege)
+static void built_in_rule(struct arena *a, enum who who, struct slice privilege, struct val *rule)
+{
+	struct val criteria = val_obj(), group = val_obj();
+
+	val_put_lit(a, &group, "Group", val_cstr(a, AAA_TRUSTED_GROUP));
+	val_put_lit(a, &criteria, "Identity", who == ANY ? val_cstr(a, "Any") : who == AUTHENTICATED ? val_cstr(a, "Authenticated") : group);
+	*rule = val_obj();
+	val_put_lit(a, rule, "criteria", criteria);
+	val_put_lit(a, rule, "privilege", val_str(a, privilege));
+	val_put_lit(a, rule, "access", val_cstr(a, "Allow"));
+}
+
+/* RULE becomes what the rule would look like in a list. */
+static bool built_in_allows(struct slice resource, const struct val *auth, struct slice privilege, struct arena *a, struct val *rule)
 {
 	for (size_t i = 0; i < ARRAY_LEN(BUILT_IN); i++) {
 		if (!slice_eq_cstr(resource, BUILT_IN[i].resource) || !has_word(BUILT_IN[i].privileges, privilege))
 			continue;
 		if (BUILT_IN[i].who == ANY || (BUILT_IN[i].who == AUTHENTICATED && aaa_is_authenticated(auth)) ||
-		    (BUILT_IN[i].who == TRUSTED && listed(val_get_lit(auth, "groups"), SLICE_NONE, SLICE(AAA_TRUSTED_GROUP))))
+		    (BUILT_IN[i].who == TRUSTED && listed(val_get_lit(auth, "groups"), SLICE_NONE, SLICE(AAA_TRUSTED_GROUP)))) {
+			if (a)
+				built_in_rule(a, BUILT_IN[i].who, privilege, rule);
 			return true;
+		}
 	}
 	return false;
 }
@@ -362,7 +378,7 @@ static int ask_policy(void *arg, void **value, int64_t *expires_ms)
 }
 
 /* 1 and *OUT: decided. */
-static int check_one(struct slice resource, const struct val *auth, struct slice privilege, bool ask, enum aaa_access *out)
+static int check_one(struct slice resource, const struct val *auth, struct slice privilege, bool ask, struct arena *a, struct val *matched, enum aaa_access *out)
 {
 	void *value = NULL;
 	bool defined = false;
@@ -377,9 +393,11 @@ static int check_one(struct slice resource, const struct val *auth, struct slice
 		if (!slice_eq(val_get_str(rule, SLICE("privilege")), privilege) || !criteria_match(val_get_lit(rule, "criteria"), auth))
 			continue;
 		*out = slice_eq_cstr(val_get_str(rule, SLICE("access")), "Allow") ? AAA_ALLOW : AAA_DENY;
+		if (a)
+			*matched = val_copy(a, rule);
 		rc = 1;
 	}
-	if (!defined && fall_back && built_in_allows(resource, auth, privilege)) {
+	if (!defined && fall_back && built_in_allows(resource, auth, privilege, a, matched)) {
 		*out = AAA_ALLOW;
 		rc = 1;
 	}
@@ -388,9 +406,9 @@ static int check_one(struct slice resource, const struct val *auth, struct slice
 	return rc;
 }
 
-static void audit_access(const struct val *resources, const struct val *auth, struct slice privilege, enum aaa_access access, int at)
+static void audit_access(struct arena *a, const struct val *resources, const struct val *auth, struct slice privilege, enum aaa_access access, int at,
+			 const struct val *rule)
 {
-	struct arena *a = arena_create();
 	struct val r = val_obj(), considered = val_list();
 
 	for (uint32_t i = 0; i < resources->n && (at < 0 || i < (uint32_t)at); i++)
@@ -401,27 +419,28 @@ static void audit_access(const struct val *resources, const struct val *auth, st
 	val_put_lit(a, &r, "matching_resource", at < 0 ? val_null() : resources->items[at]);
 	val_put_lit(a, &r, "privilege", val_str(a, privilege));
 	val_put_lit(a, &r, "access", val_cstr(a, access == AAA_ALLOW ? "Allow" : "Deny"));
+	val_put_lit(a, &r, "rule", *rule);
 	val_put_lit(a, &r, "auth_info", *auth);
 	audit(&r);
-	arena_destroy(&a);
 }
 
 int aaa_check(const struct val *resources, const struct val *auth, struct slice privilege, enum aaa_access *out)
 {
 	bool ask = policy_event_wanted(&EV_ACL);
+	struct arena *a = audit ? arena_create() : NULL;
+	struct val rule = val_null();
 	int rc = 0, at = -1;
 
 	*out = AAA_NOT_PERMITTED;
 	for (uint32_t i = 0; rc == 0 && i < resources->n; i++) {
-		rc = check_one(resources->items[i].s, auth, privilege, ask, out);
+		rc = check_one(resources->items[i].s, auth, privilege, ask, a, &rule, out);
 		if (rc == 1)
 			at = i;
 	}
-	if (rc < 0)
-		return rc;
-	if (audit)
-		audit_access(resources, auth, privilege, *out, at);
-	return 0;
+	if (a && rc >= 0)
+		audit_access(a, resources, auth, privilege, *out, at, &rule);
+	arena_destroy(&a);
+	return rc < 0 ? rc : 0;
 }
 
 void aaa_audit_authentication(const struct val *auth, struct slice identity, const char *context, bool success)

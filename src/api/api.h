@@ -73,6 +73,8 @@ void api_suspend_ready_q_get(struct api_call *c);
 void api_suspend_ready_q_delete(struct api_call *c);
 void api_rebind(struct api_call *c);
 void api_xfer(struct api_call *c);
+void api_xfer_inject(struct api_call *c);
+void xfer_register(void);	/* its event and the queues' protocol */
 void api_xfer_cancel(struct api_call *c);
 void api_ready_q_states(struct api_call *c);
 void api_inspect_message(struct api_call *c);

@@ -55,7 +55,9 @@ static bool judge(struct api_call *c, const struct policy_event *ev, struct slic
 		http_respond(c->resp, 500, "try again later");
 		return false;
 	}
-	aaa_audit_authentication(&c->auth, identity, context, rc == 1);
+	const struct val *ids = val_get_lit(&c->auth, "identities");	/* a token's owner is known from what the policy returned */
+	struct slice who = rc == 1 && !identity.len && ids && ids->n ? val_get_str(&ids->items[0], SLICE("identity")) : identity;
+	aaa_audit_authentication(&c->auth, who, context, rc == 1);
 	if (rc == 0)
 		http_respond(c->resp, 401, "%s Authentication Failed for %.*s", context, SLICE_ARG(identity));
 	return rc == 1;

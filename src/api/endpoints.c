@@ -20,6 +20,7 @@ const struct api_endpoint KUMOD_ENDPOINTS[] = {
 	{ "GET", "/api/admin/ready-q-states/v1", api_ready_q_states, &API_READY_Q_STATES_QUERY, NULL, "what ready queues wait for" },
 	{ "POST", "/api/admin/rebind/v1", api_rebind, NULL, &API_REBIND_REQUEST, "move messages to other queues" },
 	{ "POST", "/api/admin/xfer/v1", api_xfer, NULL, &API_XFER_REQUEST, "move messages to another node" },
+	{ "POST", "/api/xfer/inject/v1", api_xfer_inject, NULL, NULL, "take a message over from another node" },
 	{ "POST", "/api/admin/xfer/cancel/v1", api_xfer_cancel, NULL, &API_XFER_CANCEL_REQUEST, "stop moving messages to another node" },
 	{ "POST", "/api/admin/bump-config-epoch", api_bump_config_epoch, NULL, NULL, "have the policy read again" },
 	{ "POST", "/api/admin/set_diagnostic_log_filter/v1", api_set_diagnostic_log_filter, NULL, &API_LOG_FILTER_REQUEST, "change what is logged for diagnosis" },
@@ -40,5 +41,6 @@ void api_kumod_register(void)
 {
 	api_register();
 	inject_register();
+	xfer_register();
 	api_set_endpoints(KUMOD_ENDPOINTS);
 }

@@ -34,12 +34,21 @@ static const struct opt_field MESSAGE_FIELDS[] = {
 };
 const struct opt_desc API_INSPECT_MESSAGE_QUERY = { .name = "", .fields = MESSAGE_FIELDS, .size = sizeof(struct message_opts), .open = true };
 
-static void answer(struct api_call *c, int rc, const struct val *v)
+/* Configurations are shown with their options in alphabetical order. */
+static void answer(struct api_call *c, int rc, struct val *v)
 {
-	if (rc < 0)
+	static const char *const SORTED[] = { "queue_config", "path_config" };
+
+	if (rc < 0) {
 		api_fail(c, rc);
-	else
-		api_json(c, v);
+		return;
+	}
+	for (size_t i = 0; i < ARRAY_LEN(SORTED); i++) {
+		struct val *conf = (struct val *)val_get(v, slice_from_cstr(SORTED[i]));
+		if (conf)
+			val_sort(conf);
+	}
+	api_json(c, v);
 }
 
 void api_inspect_message(struct api_call *c)

@@ -32,6 +32,8 @@
 	X(mod_mimepart) X(mod_spf) \
 	X(mod_dns) \
 	X(mod_http) \
+	X(mod_inject) \
+	X(mod_inject_kumo) \
 	X(mod_api) \
 	X(mod_aaa) \
 	X(mod_smtp) \

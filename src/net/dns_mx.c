@@ -19,11 +19,12 @@
 
 static struct metric_family IN_PROGRESS = METRIC_GAUGE("dns_mx_resolve_in_progress", "number of MX resolutions that are under way");
 static struct metric_family STATUS_OK = METRIC_COUNTER("dns_mx_resolve_status_ok", "MX resolutions that gave a result");
-static struct metric_family STATUS_FAIL = METRIC_COUNTER("dns_mx_resolve_status_fail", "MX resolutions that failed");
+static struct metric_family STATUS_FAIL = { .name = "dns_mx_resolve_status_fail", .help = "MX resolutions that failed", .kind = METRIC_COUNTER_K, .keep = true };
 static struct metric_family CACHE_HIT = METRIC_COUNTER("dns_mx_resolve_cache_hit", "MX resolutions answered from the cache");
 static struct metric_family CACHE_MISS = METRIC_COUNTER("dns_mx_resolve_cache_miss", "MX resolutions that asked the resolver");
-static struct metric_family STS_IMPOSSIBLE = METRIC_COUNTER("dns_mx_resolve_mta_sts_impossible", "domains whose MTA-STS policy permits none of their hosts");
-static struct { struct metric *in_progress, *ok, *fail, *hit, *miss, *impossible; } count;
+static struct metric_family STS_IMPOSSIBLE = { .name = "dns_mx_resolve_mta_sts_impossible", .help = "domains whose MTA-STS policy permits none of their hosts",
+					       .kind = METRIC_COUNTER_K, .keep = true };
+static struct { struct metric *in_progress, *ok, *hit, *miss; } count;	/* the others are made when there is something to count */
 
 static struct ttl_cache *cache;
 static struct rt_sem slots;
@@ -51,10 +52,8 @@ static void init(void)
 	rt_sem_init(&slots, slots_n);
 	count.in_progress = metric_get(&IN_PROGRESS);
 	count.ok = metric_get(&STATUS_OK);
-	count.fail = metric_get(&STATUS_FAIL);
 	count.hit = metric_get(&CACHE_HIT);
 	count.miss = metric_get(&CACHE_MISS);
-	count.impossible = metric_get(&STS_IMPOSSIBLE);
 	cache = ttl_cache_create(&CONF);
 }
 
@@ -66,6 +65,14 @@ __attribute__((constructor)) static void register_metrics(void)
 	metric_register(&CACHE_HIT);
 	metric_register(&CACHE_MISS);
 	metric_register(&STS_IMPOSSIBLE);
+}
+
+static void count_once(struct metric_family *f)
+{
+	struct metric *m = metric_get(f);
+
+	metric_add(m, 1);
+	metric_unref(&m);
 }
 
 void mx_set_timeout(int64_t ms) { timeout_ms = ms; }
@@ -265,7 +272,7 @@ static int sts_apply(struct draft *d)
 	memset(keep, true, sizeof keep);
 	int rc = sts_check(d->domain, d->hosts, d->n, keep, &d->mta_sts, &max_age_s);
 	if (rc == -E_POLICY) {
-		metric_add(count.impossible, 1);
+		count_once(&STS_IMPOSSIBLE);
 		return rc;
 	}
 	if (rc == -E_CANCELED)
@@ -494,7 +501,10 @@ static int resolve_counted(struct dns_resolver *r, bool cached, struct slice dom
 {
 	pthread_once(&once, init);
 	int rc = resolve_any(r, cached, domain, out);
-	metric_add(rc == 0 && (*out)->status <= MX_NULL ? count.ok : count.fail, 1);
+	if (rc == 0 && (*out)->status <= MX_NULL)
+		metric_add(count.ok, 1);
+	else
+		count_once(&STATUS_FAIL);
 	return rc;
 }
 
