@@ -86,11 +86,6 @@ static int wait_connection_rate(struct dispatcher *d)
 	return rc;
 }
 
-static bool uses_proxy(const struct source_opts *o)
-{
-	return o->ha_proxy_server.len || o->socks5_proxy_server.len;
-}
-
 static int open_stream(struct dispatcher *d, struct rt_io **io)
 {
 	struct smtp_session *s = d->state;
@@ -102,8 +97,9 @@ static int open_stream(struct dispatcher *d, struct rt_io **io)
 	netaddr_text(&s->remote, to);
 	if (source_suspended_ms(d->rq->source_name) > 0)
 		return err_set(E_IO, "source %.*s is unhealthy and suspended", SLICE_ARG(d->rq->source_name));
-	if (uses_proxy(o))
-		return err_set(E_UNSUPPORTED, "source %.*s: connecting through a proxy is not supported yet", SLICE_ARG(d->rq->source_name));
+	s->via = NULL;
+	if (smtp_proxy_used(o))
+		return smtp_proxy_open(d, io);
 	rc = rt_connect(&s->remote, o->source_address.family ? &o->source_address : NULL, ms(dispatch_path(d)->connect_timeout), &fd);
 	if (rc == 0) {
 		if (rt_fd_addrs(fd, &s->source, NULL) < 0)

@@ -27,7 +27,8 @@ struct smtp_session {
 	char *ehlo_name;
 	struct smtp_client *client;	/* NULL: not connected */
 	struct candidate *host;		/* of the connection, or of the last one */
-	struct netaddr remote, source;
+	struct netaddr remote, source, proxy;
+	const char *via;		/* "socks5", "haproxy": through PROXY; NULL: straight */
 	struct tls_info tls;
 	bool has_tls, openssl_names;
 	bool broken_tls, attempted, finished;
@@ -46,6 +47,9 @@ int smtp_plan(struct dispatcher *d);			/* Fills the hosts. 0, 1: the queue was d
 int smtp_connect(struct dispatcher *d);			/* enum connect_result or negative. Yields. */
 bool smtp_reconnect(struct dispatcher *d);		/* the connection is done with: whether there are hosts left to try */
 void smtp_drop(struct dispatcher *d);			/* closes without a word */
+/* proxy.c */
+bool smtp_proxy_used(const struct source_opts *o);	/* does not wait */
+int smtp_proxy_open(struct dispatcher *d, struct rt_io **out);	/* a stream to s->remote; fills source, proxy, via. Yields. */
 /* connect_tls.c */
 int smtp_negotiate_tls(struct dispatcher *d, bool *enabled);	/* Yields. */
 void smtp_tls_init(void);
