@@ -61,6 +61,7 @@
 	X(mod_sqlite_register) \
 	X(mod_message_register) \
 	X(mod_dkim_register) \
+	X(mta_sts_register) \
 	X(mod_queue_register) \
 	X(mod_throttle_register) \
 	X(msg_metrics_init) \

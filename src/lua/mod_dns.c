@@ -2,6 +2,7 @@
 /* mod_dns - kumo.dns: lookups for policies, and which resolver answers them. */
 #include <lauxlib.h>
 #include <stdlib.h>
+#include "mailauth/mta_sts.h"
 #include "net/dns.h"
 #include "policy/arg.h"
 
@@ -337,6 +338,15 @@ static int configure_test_resolver(lua_State *L)
 	return use(L, rc, r);
 }
 
+/* kumo.dns.configure_test_mta_sts {["sts.example"] = "version: STSv1\n…"}: policies of tests, in place of those that domains publish */
+static int configure_test_mta_sts(lua_State *L)
+{
+	policy_check_table(L, 1, "HashMap<String, String>");
+	struct val v = check_conf(L, 1);
+	int rc = mta_sts_set_test(&v);
+	return rc < 0 ? policy_raise(L, rc) : 0;
+}
+
 static int define_resolver(lua_State *L)
 {
 	struct slice name = policy_check_text(L, 1);
@@ -403,6 +413,7 @@ static const struct luaL_Reg FUNCTIONS[] = {
 	{ "configure_resolver", configure_resolver },
 	{ "configure_unbound_resolver", configure_unbound_resolver },
 	{ "configure_test_resolver", configure_test_resolver },
+	{ "configure_test_mta_sts", configure_test_mta_sts },
 	{ "define_resolver", define_resolver },
 	{ "load_resolv_conf", load_resolv_conf },
 	{ "set_mx_timeout", set_mx_timeout },
