@@ -227,6 +227,14 @@ static void make_room(void *arg)
 	mem.making_room = false;
 }
 
+/* On the one shard that samples. What never happened is not shown. */
+static void count_once_more(struct metric **m, struct metric_family *f)
+{
+	if (!*m)
+		*m = metric_get_n(f, NULL);
+	metric_add(*m, 1);
+}
+
 static void sample(struct rt_timer *t)
 {
 	int64_t used = mem.current[0] ? cgroup_usage() : own_usage();
@@ -236,10 +244,10 @@ static void sample(struct rt_timer *t)
 	metric_set(mem.m_usage, used);
 	int64_t soft = atomic_load(&mem.soft), low = atomic_load(&mem.low);
 	bool is_low = low > 0 && used >= low, is_short = soft > 0 && used >= soft;
-	if (is_low && !atomic_exchange(&mem.is_low, is_low))
-		metric_add(mem.m_low_count, 1);
-	if (is_short && !atomic_exchange(&mem.is_short, is_short)) {
-		metric_add(mem.m_over_count, 1);
+	if (is_low && !atomic_exchange(&mem.is_low, true))
+		count_once_more(&mem.m_low_count, &LOW_COUNT);
+	if (is_short && !atomic_exchange(&mem.is_short, true)) {
+		count_once_more(&mem.m_over_count, &OVER_COUNT);
 		if (!mem.making_room && (!mem.room_made_ms || rt_now_ms() - mem.room_made_ms > SHORT_PAUSE_MS)) {
 			mem.making_room = true;
 			rt_fiber_spawn("making room", make_room, NULL);
@@ -258,8 +266,6 @@ void memory_init(void)
 	mem.m_usage = metric_get_n(&USAGE, NULL);
 	mem.m_limit = metric_get_n(&LIMIT, NULL);
 	mem.m_low = metric_get_n(&LOW, NULL);
-	mem.m_low_count = metric_get_n(&LOW_COUNT, NULL);
-	mem.m_over_count = metric_get_n(&OVER_COUNT, NULL);
 	if (atomic_load(&mem.hard) == 0 && !limit_from_cgroup() && !limit_from_rlimit())
 		limit_from_machine();
 	derive();

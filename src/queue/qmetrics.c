@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "queue/qmetrics.h"
+#include <stdatomic.h>
 #include "base/buf.h"
 
 #define PROVIDER_SOURCE_POOL "provider", "source", "pool"
@@ -62,7 +63,8 @@ static struct metric_family SOURCE_SUSPENDED =
 static struct metric_family SOURCE_SUSPENSIONS =
 	METRIC_COUNTER("egress_source_health_suspensions_total", "how often an egress source was auto-suspended", "source", "reason");
 
-static struct metric *total, *queues, *lat[LATENCIES], *runs[2];
+static struct metric *total, *queues;
+static _Atomic(struct metric *) lat[LATENCIES], runs[2];
 
 void qmetrics_init(void)
 {
@@ -77,14 +79,10 @@ void qmetrics_init(void)
 			metric_register(&OUT[o][i]);
 	for (int i = 0; i < DELAY_CAUSES; i++)
 		metric_register(&DELAYED[i]);
-	for (int i = 0; i < LATENCIES; i++) {
+	for (int i = 0; i < LATENCIES; i++)
 		metric_register(&LAT[i]);
-		lat[i] = metric_get_n(&LAT[i], NULL);
-	}
 	total = metric_get_n(&SCHED_TOTAL, NULL);
 	queues = metric_get_n(&SCHED_QUEUES, NULL);
-	runs[0] = metric_get_n(&RUNS[0], NULL);
-	runs[1] = metric_get_n(&RUNS[1], NULL);
 }
 
 static struct metric *get1(struct metric_family *f, struct slice a) { return metric_get_n(f, &a); }
@@ -199,8 +197,21 @@ void sched_metrics_delayed(struct sched_metrics *m, struct slice queue, enum del
 
 void qmetrics_queues(int d) { metric_add(queues, d); }
 int64_t qmetrics_scheduled_total(void) { return metric_value(total); }
-void qmetrics_latency(enum queue_latency l, int64_t us) { metric_observe(lat[l], (double)us / 1e6); }
-void qmetrics_run(bool ready) { metric_add(runs[ready], 1); }
+/* Made when it first counts: what never happened is not shown. */
+static struct metric *lazy(_Atomic(struct metric *) *at, struct metric_family *f)
+{
+	struct metric *m = atomic_load_explicit(at, memory_order_acquire), *none = NULL;
+	if (m)
+		return m;
+	m = metric_get_n(f, NULL);
+	if (atomic_compare_exchange_strong(at, &none, m))
+		return m;
+	metric_unref(&m);
+	return none;
+}
+
+void qmetrics_latency(enum queue_latency l, int64_t us) { metric_observe(lazy(&lat[l], &LAT[l]), (double)us / 1e6); }
+void qmetrics_run(bool ready) { metric_add(lazy(&runs[ready], &RUNS[ready]), 1); }
 
 void source_metrics_init(struct source_metrics *m, struct slice source, const char *reason)
 {

@@ -325,6 +325,6 @@ void dispatch_print(struct dispatcher *d, struct arena *a, struct val *out)
 	val_put_lit(a, out, "messages_delivered", val_uint(sent));
 	val_put_lit(a, out, "messages_transfailed", val_uint(atomic_load(&d->out[OUT_TRANSFAIL])));
 	val_put_lit(a, out, "messages_failed", val_uint(atomic_load(&d->out[OUT_FAIL])));
-	val_put_lit(a, out, "delivered_this_connection", val_uint(d->delivered_this_connection));
+	val_put_lit(a, out, "delivered_this_connection", val_uint(d->delivered_this_connection - (d->phase == PHASE_DELIVERING ? d->n_msgs : 0)));
 	val_put_lit(a, out, "overall_rate_per_sec", val_float((double)sent / seconds));
 }
