@@ -374,9 +374,14 @@ int cached_from_results(lua_State *L, int n, struct cached **out)
 
 void cached_push(lua_State *L, struct cached *c)
 {
-	if (c->plain)
-		policy_push_val(L, &c->doc->root);
-	else if (c->doc)
+	if (c->plain) {
+		const struct val *v = &c->doc->root;
+		lua_createtable(L, (int)v->n, 0);	/* with a length, whatever is nil */
+		for (uint32_t i = 0; i < v->n; i++) {
+			policy_push_val(L, &v->items[i]);
+			lua_rawseti(L, -2, (lua_Integer)i + 1);
+		}
+	} else if (c->doc)
 		push_part(L, c->doc, false, &c->doc->root);
 	else
 		policy_obj_push(L, c->type, c->obj);

@@ -145,7 +145,7 @@ static const struct opt_desc SERIES = { .name = "counter_series.define", .fields
 static int fn_define(lua_State *L)
 {
 	struct series_opts o;
-	policy_check_opts(L, 1, &SERIES, policy_arena(L), &o);
+	policy_check_opts_arg(L, 1, &SERIES, policy_arena(L), &o);
 	if (o.num_buckets < 1)
 		return policy_raisef(L, "num_buckets must be >= 1");
 	if (o.bucket_size <= 0)

@@ -27,7 +27,7 @@ static const struct opt_field CLIENT_FIELDS[] = {
 	OPT_BOOL(struct client_opts, accept_invalid_certs, "false", "check no certificates: dangerous"),
 	OPT_END
 };
-static const struct opt_desc CLIENT_OPTS = { .name = "kumo.http.build_client", .fields = CLIENT_FIELDS, .size = sizeof(struct client_opts) };
+static const struct opt_desc CLIENT_OPTS = { .name = "kumo.http.build_client", .fields = CLIENT_FIELDS, .size = sizeof(struct client_opts), .open = true };
 
 struct client {
 	_Atomic uint32_t refs;

@@ -483,7 +483,7 @@ static int new_tailer(lua_State *L)
 {
 	struct tailer_opts o;
 	lua_settop(L, 2);
-	policy_check_opts(L, 1, &TAILER, policy_arena(L), &o);
+	policy_check_opts_arg(L, 1, &TAILER, policy_arena(L), &o);
 	if (!lua_isnil(L, 2))
 		policy_check_function(L, 2);
 	struct tailer *t = tailer_create(&o, 1);

@@ -33,7 +33,7 @@ static struct conf *check_conf(lua_State *L, int idx, enum conf_kind_id kind)
 	if (rc == 0)
 		rc = conf_make(kind, &v, &c);
 	if (rc < 0)
-		policy_raise(L, rc);
+		policy_raise_opts(L, CONF_DESC[kind]->name);
 	return c;
 }
 

@@ -181,9 +181,38 @@ int64_t policy_check_duration(lua_State *L, int idx)
 	return ns;
 }
 
-/* "NAME.path: text" of an option error as "deserialize error: text, while processing NAME.path". A hint at a misspelt name goes last:
-   what stands before "while processing" is what upstream says, and what other programs compare. */
-int policy_raise_opts(lua_State *L, const char *name)
+/* Upstream's short form of what we explain at more length: in TEXT, WORDS becomes SHORT and the explanation goes to the end. */
+struct short_form {
+	const char *words, *form;
+	bool without_value;	/* "invalid type: string "x"" loses its value */
+};
+static const struct short_form SHORT_FORMS[] = {
+	{ ", expected a duration such as ", ", expected a duration", false },
+	{ ", expected an integer from 0 to 65535", ", expected u16", false },
+	{ ", expected an integer from 0 to 4294967295", ", expected u32", false },
+	{ ", expected an integer from 0 to 255", ", expected u8", false },
+	{ ", expected an integer", ", expected usize", false },
+	{ ", expected a table", ", expected table", true },
+	{ ", expected a sequence", ", expected table", true },
+	{ ", expected a map", ", expected table", true },
+};
+
+/* "invalid type: string "x", …" as "invalid type: string", */
+static size_t cut_value(const char *text, size_t len)
+{
+	static const char *const kinds[] = { "string", "integer", "floating point", "boolean" };
+	const char *lead = "invalid type: ";
+	if (strncmp(text, lead, strlen(lead)) != 0)
+		return len;
+	for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
+		if (strncmp(text + strlen(lead), kinds[i], strlen(kinds[i])) == 0)
+			return MIN(len, strlen(lead) + strlen(kinds[i]));
+	return len;
+}
+
+/* "NAME.path: text" of an option error as "deserialize error: text, while processing NAME.path". Hints and explanations go last: what
+   stands before "while processing" is what upstream says, and what other programs compare. */
+static int raise_opts(lua_State *L, const char *lead, const char *name)
 {
 	struct slice all = slice_from_cstr(err_text());
 	size_t i = strlen(name);
@@ -196,11 +225,38 @@ int policy_raise_opts(lua_State *L, const char *name)
 		else if (all.ptr[i] == '"')
 			quoted = !quoted;
 	}
-	char *text = arena_strdup(policy_arena(L), all), *rest = text + MIN(i + 2, all.len);
-	char *hint = strstr(rest, ", did you mean `"), *hint_end = hint ? strstr(hint, "`? ") : NULL;
-	if (!hint_end)
-		policy_raisef(L, "deserialize error: %s, while processing %.*s", rest, (int)i, text);
-	policy_raisef(L, "deserialize error: %.*s, %s, while processing %.*s%.*s", (int)(hint - rest), rest, hint_end + 3, (int)i, text, (int)(hint_end + 2 - hint), hint);
+	char *text = arena_strdup(policy_arena(L), all), *rest = text + MIN(i + 2, all.len), *hint = strstr(rest, ", did you mean `");
+	char *hint_end = hint ? strstr(hint, "`? ") : NULL;
+	if (hint_end)
+		policy_raisef(L, "%sdeserialize error: %.*s, %s, while processing %.*s%.*s", lead, (int)(hint - rest), rest, hint_end + 3, (int)i, text, (int)(hint_end + 2 - hint), hint);
+	for (size_t f = 0; f < ARRAY_LEN(SHORT_FORMS); f++) {
+		const struct short_form *s = &SHORT_FORMS[f];
+		char *at = strstr(rest, s->words);
+		if (!at)
+			continue;
+		size_t head = s->without_value ? cut_value(rest, (size_t)(at - rest)) : (size_t)(at - rest);
+		policy_raisef(L, "%sdeserialize error: %.*s%s, while processing %.*s: %s", lead, (int)head, rest, s->form, (int)i, text, rest);
+	}
+	policy_raisef(L, "%sdeserialize error: %s, while processing %.*s", lead, rest, (int)i, text);
+}
+
+int policy_raise_opts(lua_State *L, const char *name)
+{
+	raise_opts(L, "", name);
+	abort();
+}
+
+void policy_check_opts_arg(lua_State *L, int idx, const struct opt_desc *d, struct arena *a, void *out)
+{
+	struct val v;
+	char lead[32];
+	snprintf(lead, sizeof lead, "bad argument #%d: ", idx);
+	if (lua_type(L, idx) != LUA_TTABLE && lua_type(L, idx) != LUA_TUSERDATA)
+		policy_raisef(L, "%sdeserialize error: invalid type: %s, expected table, while processing %s", lead, policy_type_name(L, idx), d->name);
+	if (policy_to_val_mode(L, idx, POLICY_VAL_RAW, a, &v) < 0)
+		policy_raise(L, -E_INVAL);
+	if (opt_parse(d, &v, a, out) < 0)
+		raise_opts(L, lead, d->name);
 }
 
 void policy_check_opts_val(lua_State *L, const struct val *v, const struct opt_desc *d, struct arena *a, void *out)
