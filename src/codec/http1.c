@@ -210,7 +210,7 @@ struct slice http1_header_get(const struct http1_request *r, const char *name)
 
 /* --- chunked ----------------------------------------------------------------------------------------------------------- */
 
-enum { CH_SIZE, CH_EXT, CH_SIZE_LF, CH_DATA, CH_DATA_CR, CH_DATA_LF, CH_TRAILER, CH_TRAILER_LF, CH_DONE };
+enum { CH_SIZE, CH_BLANK, CH_EXT, CH_SIZE_LF, CH_DATA, CH_DATA_CR, CH_DATA_LF, CH_TRAILER, CH_TRAILER_LF, CH_DONE };
 #define EXT_MAX 4096
 #define TRAILER_MAX 16384
 
@@ -242,8 +242,10 @@ static int size_char(struct http1_chunked *c, char ch)
 		return bad_chunk();
 	if (ch == '\r')
 		c->state = CH_SIZE_LF;
-	else if (ch == ';' || ch == ' ' || ch == '\t')
+	else if (ch == ';')
 		c->state = CH_EXT;
+	else if (ch == ' ' || ch == '\t')
+		c->state = CH_BLANK;
 	else
 		return bad_chunk();
 	return 0;
@@ -254,6 +256,12 @@ static int framing_char(struct http1_chunked *c, char ch)
 	switch (c->state) {
 	case CH_SIZE:
 		return size_char(c, ch);
+	case CH_BLANK:	/* only before an extension */
+		if (ch == ';')
+			c->state = CH_EXT;
+		else if ((ch != ' ' && ch != '\t') || ++c->line_len > EXT_MAX)
+			return bad_chunk();
+		return 0;
 	case CH_EXT:
 		if (ch == '\r')
 			c->state = CH_SIZE_LF;

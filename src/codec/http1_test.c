@@ -92,7 +92,7 @@ static int chunked(struct slice in, size_t step, struct buf *out, size_t *total)
 
 static void test_chunked(void **state)
 {
-	static const char *const BAD[] = { "zz\r\n", "2\r\nabc\r\n", "2\nab\r\n", "\r\n", "2;a\nb\r\n", "fffffffffffffffff\r\n", "-1\r\n", "0x2\r\n", "2\r\nab\n0\r\n\r\n" };
+	static const char *const BAD[] = { "zz\r\n", "2\r\nabc\r\n", "2\nab\r\n", "\r\n", "2;a\nb\r\n", "fffffffffffffffff\r\n", "-1\r\n", "0x2\r\n", "2 \r\nab\r\n", "2 3\r\n", "2\r\nab\n0\r\n\r\n" };
 	struct slice good = SLICE("5\r\nhello\r\nA;x=y\r\n, world...\r\n0\r\nX-T: 1\r\n\r\nGET");
 	struct buf out = { 0 };
 	size_t total;
