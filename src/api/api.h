@@ -21,8 +21,13 @@ struct api_call {
 struct api_endpoint {
 	const char *method, *path;
 	void (*fn)(struct api_call *c);
-	const struct opt_desc *query, *body;	/* what it takes; NULL: nothing */
 	const char *summary;
+	/* for the document, in the notation of schemas.c: */
+	const char *params;		/* of the query, as an object */
+	const char *request, *response;	/* a shape; "text/plain: shape" or "text/plain" where it is no JSON; NULL: nothing */
+	const char *statuses;		/* besides 200 */
+	bool hidden;			/* not in the document */
+	bool upgrades;			/* to a WebSocket: no 200 */
 };
 
 /* Reads the body or the query as the table says, after checks of the content type. Negative: the response says what is wrong. Yields. */
