@@ -250,7 +250,9 @@ int dns_resolver_from_test(const struct val *v, struct dns_resolver **out)
 	static const struct dns_resolver_ops OPS = { zones_lookup, zones_destroy };
 	const struct val *list = v->type == VAL_LIST ? v : val_get_lit(v, "zones"), *servfail = val_get_lit(v, "servfail");
 
-	if (!list || list->type != VAL_LIST || (servfail && servfail->type != VAL_LIST))
+	if (v->type == VAL_OBJ && v->n == 0)	/* what an empty Lua table becomes */
+		list = v;
+	if (!list || (list->type != VAL_LIST && list->n > 0) || (servfail && servfail->type != VAL_LIST))
 		return err_set(E_INVAL, "Test resolver: expected a list of zone texts, or {zones = LIST, servfail = LIST}");
 	struct zones *zs = xzalloc(sizeof *zs);
 	zs->base.ops = &OPS;
