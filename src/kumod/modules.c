@@ -25,6 +25,7 @@
 	X(mod_uuid) \
 	X(mod_fs) \
 	X(mod_fs_aliases) \
+	X(mod_file_type) \
 	X(mod_crypto) \
 	X(mod_sqlite) \
 	X(mod_message) \
