@@ -81,6 +81,7 @@ class Sink:
 
     def _serve(self, k):
         k.settimeout(60)
+        k.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         with contextlib.suppress(OSError):
             rcpts = []
             self._answer(k, "CONNECT", "", self.USUAL["CONNECT"])
@@ -130,6 +131,7 @@ class Sink:
 class Client:
     def __init__(self, port, timeout=20):
         self.s = socket.create_connection(("127.0.0.1", port), timeout)
+        self.s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.f = self.s.makefile("rb")
         self.greeting = self.reply()
 
