@@ -5,8 +5,10 @@
  * Start: policy's init (which defines spools, logs and listeners), then the spool is opened and what waits in it is queued. Stop: intake first, then
  * deliveries, then records, then storage: each can still use what stops after it.
  */
+#include <stdlib.h>
 #include "api/aaa.h"
 #include "api/api.h"
+#include "base/xalloc.h"
 #include "kumod/kumod.h"
 #include "logs/logs.h"
 #include "msg/msg.h"
@@ -65,7 +67,15 @@ static int insert_hook_message(struct msg *m)
 	return rc;
 }
 
-static int start(void)
+/* Start and the wait for a signal are fibers of their own, so that a policy whose init never returns can be stopped too. */
+struct daemon {
+	struct rt_fiber *starting, *signals;
+	char *error;
+	bool signaled;
+	int rc;
+};
+
+static int start_parts(void)
 {
 	memory_init();
 	msg_set_storage(&SPOOL_STORAGE);
@@ -75,6 +85,35 @@ static int start(void)
 	if (rc == 0 && (rc = kumod_fire_init()) < 0)
 		err_prefix("Initialization raised an error");
 	return rc < 0 ? rc : open_spool();
+}
+
+static void start(void *arg)
+{
+	struct daemon *d = arg;
+	d->rc = start_parts();
+	if (d->rc < 0) {
+		d->error = xstrdup(err_text());
+		return;
+	}
+	rt_fiber_spawn("config monitor", policy_watch_run, NULL);
+	diag_info("kumod", "initialization complete");
+	kumod_notify("READY=1");
+}
+
+static void await_signal(void *arg)
+{
+	struct daemon *d = arg;
+	if (rt_wait_signal() < 0)
+		return;
+	d->signaled = true;
+	rt_fiber_cancel(d->starting);
+}
+
+static void end_fiber(struct rt_fiber **f)
+{
+	rt_fiber_cancel(*f);
+	rt_fiber_join(*f);
+	rt_fiber_unref(f);
 }
 
 static void stop(void)
@@ -91,13 +130,21 @@ static void stop(void)
 
 int kumod_daemon(void)
 {
-	int rc = start();
-	if (rc == 0) {
-		rt_fiber_spawn("config monitor", policy_watch_run, NULL);
-		diag_info("kumod", "initialization complete");
-		kumod_notify("READY=1");
-		rt_wait_signal();
-	}
+	struct daemon d = { 0 };
+	d.starting = rt_fiber_start("start", start, &d);
+	d.signals = rt_fiber_start("signals", await_signal, &d);
+	rt_fiber_join(d.starting);
+	if (d.rc == 0)
+		rt_fiber_join(d.signals);
+	end_fiber(&d.signals);
+	end_fiber(&d.starting);
 	stop();
-	return rc;
+	if (d.rc < 0 && d.signaled) {
+		diag_info("kumod", "stopped before initialization was complete: %s", d.error);
+		d.rc = 0;
+	} else if (d.rc < 0) {
+		d.rc = err_set((enum err_code)-d.rc, "%s", d.error);
+	}
+	free(d.error);
+	return d.rc;
 }
