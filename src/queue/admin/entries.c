@@ -137,8 +137,9 @@ static void book_prune(struct book *k)
 static void book_add(struct book *k, struct bounce *e)
 {
 	struct buf b = { 0 };
-	struct list *at = k->all.prev;
+	struct list *at;
 	book_prune(k);
+	at = k->all.prev;	/* only now: what stood there may have expired */
 	for (size_t i = 0; entry_key(e, i, &b); i++) {
 		struct bounce *old = map_get(&k->by_key, buf_view(&b));
 		if (old && !old->which.n_queue_names) {
@@ -147,8 +148,6 @@ static void book_add(struct book *k, struct bounce *e)
 		}
 		map_put(&k->by_key, buf_view(&b), e);
 	}
-	if (at == &e->node || (!list_linked(at) && at != &k->all))
-		at = k->all.prev;
 	list_insert(at, &e->node);
 	atomic_fetch_add(k->count, 1);
 	buf_fini(&b);
