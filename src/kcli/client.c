@@ -63,7 +63,8 @@ static int perform(CURL *h, const char *url, struct buf *answer, long *status)
 	curl_easy_setopt(h, CURLOPT_NOPROXY, "127.0.0.1,localhost,::1");
 	CURLcode code = curl_easy_perform(h);
 	if (code != CURLE_OK) {
-		fprintf(stderr, "Error: error sending request for url (%s): %s\n", url, error[0] ? error : curl_easy_strerror(code));
+		fprintf(stderr, "Error: error sending request for url (%s): %s%s\n", url, error[0] ? error : curl_easy_strerror(code),
+			code == CURLE_COULDNT_CONNECT ? ". Is kumod running, with an HTTP listener there? --endpoint or KUMO_KCLI_ENDPOINT name another one" : "");
 		return -E_IO;
 	}
 	curl_easy_getinfo(h, CURLINFO_RESPONSE_CODE, status);
