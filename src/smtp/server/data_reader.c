@@ -33,7 +33,7 @@ static void keep(struct data_reader *r, struct slice line)
 		r->bare_line_end = true;
 	if (r->mid_line || line.len > r->max_line)
 		r->line_too_long = true;
-	if (r->out.len + line.len + 2 > r->max_bytes)
+	if (!r->line_too_long && r->out.len + line.len + 2 > r->max_bytes)
 		r->too_big = true;
 	if (r->too_big || r->line_too_long) {
 		buf_clear(&r->out);

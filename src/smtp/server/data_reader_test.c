@@ -43,7 +43,7 @@ static void ends_and_dots(void **state)
 	CHECK("..\r\n...x\r\n.y\r\n.\r\n", 998, ".\r\n..x\r\n.y\r\n", "");
 	CHECK("a\n.\nb\r\n.\r\n", 998, "a\n.\nb\r\n", "");
 	CHECK("a\r.\rb\r\n.\r\n", 998, "a\r.\rb\r\n", "");
-	CHECK("a\r\n.\r\r\n.\r\n", 998, "a\r\n\r\r\n", "");
+	CHECK("a\r\n.\r\r\n.\r\n", 998, "a\r\n.\r\r\n", "");
 }
 
 static void limits(void **state)
