@@ -8,7 +8,7 @@
 #include "base/xalloc.h"
 
 #define ARENA_MAGIC OBJ_MAGIC('a', 'r', 'n', 'a')
-#define CHUNK_FIRST 4096
+#define CHUNK_FIRST 1024 /* most sessions and messages need less */
 #define CHUNK_MAX   65536
 #define ALIGNMENT   16
 

@@ -4,7 +4,7 @@
  *
  * One for a session, reset for each transaction: most functions then free nothing. Pointers stay valid until reset or destroy.
  *
- * Thread:  one owner.   Memory: chunks of 4 KiB doubling to 64 KiB; the first is kept over a reset.   Yields: never.
+ * Thread:  one owner.   Memory: chunks of 1 KiB doubling to 64 KiB; the first is kept over a reset.   Yields: never.
  */
 #pragma once
 #include "base/slice.h"
