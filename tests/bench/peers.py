@@ -54,7 +54,7 @@ class Tools:
 class Sink:
     def __init__(self, tools, args):
         self.port = free_port()
-        self.p = subprocess.Popen([tools.program("smtp-sink"), *args, "-u", "nobody", "127.0.0.1:%d" % self.port, "4096"], env=tools.env,
+        self.p = subprocess.Popen([tools.program("smtp-sink"), "-m", "20000", *args, "-u", "nobody", "127.0.0.1:%d" % self.port, "4096"], env=tools.env,
                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         wait_port(self.port)
 
