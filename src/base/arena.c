@@ -9,6 +9,7 @@
 
 #define ARENA_MAGIC OBJ_MAGIC('a', 'r', 'n', 'a')
 #define CHUNK_FIRST 1024 /* most sessions and messages need less */
+#define CHUNK_LEAST 256
 #define CHUNK_MAX   65536
 #define ALIGNMENT   16
 
@@ -20,6 +21,7 @@ struct chunk {
 /* The arena sits in its own first chunk, so that an idle session costs one allocation. */
 struct arena {
 	uint32_t magic;
+	uint32_t first_size;	/* of the first chunk, with this struct */
 	struct chunk *chunks;	/* newest first; the last is the arena's own and freed with it */
 	char *at, *end;
 	size_t next_size;
@@ -35,17 +37,24 @@ static void use_first(struct arena *a)
 {
 	a->chunks = NULL;
 	a->at = first_space(a);
-	a->end = (char *)a + CHUNK_FIRST;
-	a->next_size = CHUNK_FIRST * 2;
+	a->end = (char *)a + a->first_size;
+	a->next_size = MIN((size_t)a->first_size * 2, (size_t)CHUNK_MAX);
 	a->handed_out = 0;
+}
+
+struct arena *arena_create_sized(size_t first)
+{
+	first = MAX(MIN(first, (size_t)CHUNK_MAX), (size_t)CHUNK_LEAST) & ~(size_t)(ALIGNMENT - 1);
+	struct arena *a = xmalloc(first);
+	a->magic = ARENA_MAGIC;
+	a->first_size = (uint32_t)first;
+	use_first(a);
+	return a;
 }
 
 struct arena *arena_create(void)
 {
-	struct arena *a = xmalloc(CHUNK_FIRST);
-	a->magic = ARENA_MAGIC;
-	use_first(a);
-	return a;
+	return arena_create_sized(CHUNK_FIRST);
 }
 
 void arena_reset(struct arena *a)

@@ -12,6 +12,7 @@
 struct arena;
 
 struct arena *arena_create(void);
+struct arena *arena_create_sized(size_t first);	/* a first chunk of FIRST bytes (at least 256) instead of 1 KiB: for what many wait with */
 void arena_destroy(struct arena **a);
 void arena_reset(struct arena *a);
 size_t arena_bytes(const struct arena *a);	/* handed out since the last reset */

@@ -8,4 +8,4 @@ struct msg_counters {
 };
 extern struct msg_counters msg_counters;
 
-#define MSG_ENV_COST 4096	/* an envelope's arena: its first chunk, which nearly always suffices */
+#define MSG_ENV_COST 1536	/* an envelope's arena: its first chunk, which nearly always suffices */

@@ -39,9 +39,9 @@ void msg_body_unref(struct msg_body **bp)
 	free(b);
 }
 
-static struct msg_env *env_alloc(void)
+static struct msg_env *env_alloc(size_t arena_size)
 {
-	struct arena *a = arena_create();
+	struct arena *a = arena_create_sized(arena_size);
 	struct msg_env *e = arena_alloc(a, sizeof *e);
 	atomic_init(&e->refs, 1);
 	e->arena = a;
@@ -62,17 +62,23 @@ static void env_set_addresses(struct msg_env *e, struct slice sender, const stru
 
 struct msg_env *msg_env_create(struct slice sender, const struct slice *recipients, uint32_t n)
 {
-	struct msg_env *e = env_alloc();
+	struct msg_env *e = env_alloc(MSG_ENV_COST);
 	env_set_addresses(e, sender, recipients, n);
+	return e;
+}
+
+static struct msg_env *clone_sized(const struct msg_env *from, size_t arena_size)
+{
+	struct msg_env *e = env_alloc(arena_size);
+	env_set_addresses(e, from->sender, from->recipients, from->n_recipients);
+	e->meta = val_copy(e->arena, &from->meta);
+	e->schedule = from->schedule;
 	return e;
 }
 
 struct msg_env *msg_env_clone(const struct msg_env *from)
 {
-	struct msg_env *e = msg_env_create(from->sender, from->recipients, from->n_recipients);
-	e->meta = val_copy(e->arena, &from->meta);
-	e->schedule = from->schedule;
-	return e;
+	return clone_sized(from, MSG_ENV_COST);
 }
 
 struct msg_env *msg_env_ref(struct msg_env *e)
@@ -168,19 +174,18 @@ static int read_env(struct msg_env *e, const struct val *root)
 	return 0;
 }
 
+/* Parsed in a roomy arena, then copied into one that fits: in a ready queue many wait with their envelope. */
 int msg_env_parse_json(struct slice json, struct msg_env **out)
 {
-	struct msg_env *e = env_alloc();
+	struct msg_env e = { .meta = val_obj(), .arena = arena_create() };
 	struct val root;
-	int rc = json_parse(json, e->arena, &root);
+	int rc = json_parse(json, e.arena, &root);
 	if (rc < 0)
 		err_prefix("envelope");
 	else
-		rc = read_env(e, &root);
-	if (rc < 0) {
-		msg_env_unref(&e);
-		return rc;
-	}
-	*out = e;
-	return 0;
+		rc = read_env(&e, &root);
+	if (rc == 0)
+		*out = clone_sized(&e, 512 + 2 * json.len);
+	arena_destroy(&e.arena);
+	return rc;
 }
