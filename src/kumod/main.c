@@ -73,5 +73,6 @@ int main(int argc, char **argv)
 	struct run r = { &args, 0 };
 	rt_run(run_main, &r);
 	rt_fini();
+	free(args.script_args);
 	return r.rc < 0 ? 1 : 0;
 }

@@ -124,8 +124,10 @@ static int charset_decode(lua_State *L)
 		for (size_t i = 0; i < in.len; i++)
 			if ((unsigned char)in.ptr[i] >= 0x80)
 				return policy_raisef(L, "input string did not decode from %.*s bytes: 8-bit input detected at index %zu", SLICE_ARG(name), i);
-	if (charset_to_utf8(name, in, &b) < 0)
+	if (charset_to_utf8(name, in, &b) < 0) {
+		buf_fini(&b);
 		return policy_raisef(L, "input string did not decode from %.*s bytes: %s", SLICE_ARG(name), err_text());
+	}
 	return push_buf(L, &b);
 }
 
@@ -134,8 +136,10 @@ static int charset_encode(lua_State *L)
 	struct slice name = check_charset(L), in = policy_check_text(L, 2);
 	bool lenient = lua_isnoneornil(L, 3) || lua_toboolean(L, 3);
 	struct buf b = { 0 };
-	if (charset_from_utf8(name, in, !lenient, &b) < 0)
+	if (charset_from_utf8(name, in, !lenient, &b) < 0) {
+		buf_fini(&b);
 		return policy_raisef(L, "input string did not encode into %.*s bytes: %s", SLICE_ARG(name), err_text());
+	}
 	return push_buf(L, &b);
 }
 

@@ -22,7 +22,7 @@ static int start_esmtp_listener(lua_State *L)
 	if (policy_to_val_mode(L, 1, POLICY_VAL_RAW, policy_arena(L), &opts) < 0)
 		policy_raise(L, -E_INVAL);
 	int rc = policy_is_validating() ? smtp_server_check(&opts) : smtp_server_listen(&opts);
-	return rc < 0 ? policy_raise_opts(L, "start_esmtp_listener") : 0;
+	return rc < 0 ? policy_raise_opts_values(L, "start_esmtp_listener") : 0;
 }
 
 static int make_listener_domain(lua_State *L)

@@ -2,10 +2,10 @@
 #include "lua/util.h"
 #include <errno.h>
 #include <fcntl.h>
-#include <math.h>
 #include <stdlib.h>
 #include <unistd.h>
 #include "policy/keysource.h"
+#include "rt/clock.h"
 #include "rt/fiber.h"
 #include "rt/offload.h"
 
@@ -16,7 +16,11 @@ int lua_fn_sleep(lua_State *L)
 	double s = policy_check_number(L, 1);
 	if (!(s >= 0) || s > 1e12)
 		return policy_raisef(L, "a number of seconds to sleep must be finite and not negative");
-	int rc = rt_sleep_ms((int64_t)ceil(s * 1000));
+	int64_t until_us = rt_now_us_exact() + (int64_t)(s * 1e6), left_us;
+	int rc = s == 0 ? rt_yield() : 0;
+	/* The loop's clock stands still while Lua code runs: a timer may fire early by that much. */
+	while (rc == 0 && (left_us = until_us - rt_now_us_exact()) > 0)
+		rc = rt_sleep_ms((left_us + 999) / 1000);
 	return rc < 0 ? policy_raise(L, rc) : 0;
 }
 

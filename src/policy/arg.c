@@ -195,6 +195,7 @@ static const struct short_form SHORT_FORMS[] = {
 	{ ", expected a table", ", expected table", true },
 	{ ", expected a sequence", ", expected table", true },
 	{ ", expected a map", ", expected table", true },
+	{ ", expected a list of addresses and networks", ", expected table", true },
 };
 
 /* "invalid type: string "x", …" as "invalid type: string", */
@@ -212,7 +213,7 @@ static size_t cut_value(const char *text, size_t len)
 
 /* "NAME.path: text" of an option error as "deserialize error: text, while processing NAME.path". Hints and explanations go last: what
    stands before "while processing" is what upstream says, and what other programs compare. */
-static int raise_opts(lua_State *L, const char *lead, const char *name)
+static int raise_opts(lua_State *L, const char *lead, const char *name, bool with_values)
 {
 	struct slice all = slice_from_cstr(err_text());
 	size_t i = strlen(name);
@@ -234,7 +235,7 @@ static int raise_opts(lua_State *L, const char *lead, const char *name)
 		char *at = strstr(rest, s->words);
 		if (!at)
 			continue;
-		size_t head = s->without_value ? cut_value(rest, (size_t)(at - rest)) : (size_t)(at - rest);
+		size_t head = s->without_value && !with_values ? cut_value(rest, (size_t)(at - rest)) : (size_t)(at - rest);
 		policy_raisef(L, "%sdeserialize error: %.*s%s, while processing %.*s: %s", lead, (int)head, rest, s->form, (int)i, text, rest);
 	}
 	policy_raisef(L, "%sdeserialize error: %s, while processing %.*s", lead, rest, (int)i, text);
@@ -242,7 +243,13 @@ static int raise_opts(lua_State *L, const char *lead, const char *name)
 
 int policy_raise_opts(lua_State *L, const char *name)
 {
-	raise_opts(L, "", name);
+	raise_opts(L, "", name, false);
+	abort();
+}
+
+int policy_raise_opts_values(lua_State *L, const char *name)
+{
+	raise_opts(L, "", name, true);
 	abort();
 }
 
@@ -256,7 +263,7 @@ void policy_check_opts_arg(lua_State *L, int idx, const struct opt_desc *d, stru
 	if (policy_to_val_mode(L, idx, POLICY_VAL_RAW, a, &v) < 0)
 		policy_raise(L, -E_INVAL);
 	if (opt_parse(d, &v, a, out) < 0)
-		raise_opts(L, lead, d->name);
+		raise_opts(L, lead, d->name, false);
 }
 
 void policy_check_opts_val(lua_State *L, const struct val *v, const struct opt_desc *d, struct arena *a, void *out)

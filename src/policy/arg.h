@@ -34,6 +34,7 @@ struct opt_desc;
    NAME, in the words of policy_check_opts (any other err_text as it is). */
 void policy_check_opts_table(lua_State *L, int idx, const char *name);
 int policy_raise_opts(lua_State *L, const char *name) __attribute__((noreturn));
+int policy_raise_opts_values(lua_State *L, const char *name) __attribute__((noreturn));	/* the same; a value of a wrong type is shown in any case */
 /* policy_check_opts for functions whose errors begin with "bad argument #IDX: ". */
 void policy_check_opts_arg(lua_State *L, int idx, const struct opt_desc *d, struct arena *a, void *out);
 void policy_check_opts_val(lua_State *L, const struct val *v, const struct opt_desc *d, struct arena *a, void *out);
