@@ -5,10 +5,13 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "base/encode.h"
 #include "base/xalloc.h"
+#include "net/http_client.h"
 #include "policy/internal.h"
 #include "rt/offload.h"
 
+#define VAULT_TIMEOUT_MS 30000
 #define KEY_MAX (1 << 20)	/* nothing that is a key or a chain of certificates is larger */
 
 bool policy_key_source_valid(const struct val *in)
@@ -105,6 +108,62 @@ static int load_event(const struct val *source, struct buf *out)
 	return rc;
 }
 
+/* --- HashiCorp Vault, key/value store version 2 --- */
+
+static struct slice vault_setting(const struct val *source, struct slice field, const char *env)
+{
+	struct slice s = val_get_str(source, field);
+	return s.ptr ? s : slice_from_cstr(getenv(env));
+}
+
+/* The answer {"data":{"data":{KEY: TEXT}}}. */
+static int vault_answer(struct slice body, struct slice path, struct slice key, struct buf *out)
+{
+	struct arena *a = arena_create();
+	struct val v;
+	int rc = json_parse(body, a, &v);
+	if (rc == 0) {
+		struct slice text = val_get_str(val_get_lit(val_get_lit(&v, "data"), "data"), key);
+		if (text.ptr)
+			buf_slice(out, text);
+		else
+			rc = err_set(E_NOENT, "vault secret at %.*s does not contain key '%.*s'", SLICE_ARG(path), SLICE_ARG(key));
+	}
+	arena_destroy(&a);
+	return rc;
+}
+
+static int load_vault(const struct val *source, struct buf *out)
+{
+	struct slice mount = val_get_str(source, SLICE("vault_mount")), path = val_get_str(source, SLICE("vault_path")), key = val_get_str(source, SLICE("vault_key"));
+	struct slice address = vault_setting(source, SLICE("vault_address"), "VAULT_ADDR"), token = vault_setting(source, SLICE("vault_token"), "VAULT_TOKEN");
+	struct buf url = { 0 };
+	struct http_reply reply = { 0 };
+	if (!address.ptr)
+		return err_set(E_INVAL, "key source: vault_address was not specified and $VAULT_ADDR is not set");
+	if (!token.ptr)
+		return err_set(E_INVAL, "key source: vault_token was not specified and $VAULT_TOKEN is not set");
+	while (address.len && address.ptr[address.len - 1] == '/')
+		address.len--;
+	buf_slice(&url, address);
+	buf_lit(&url, "/v1/");
+	percent_put(&url, mount, "/-_.~");
+	buf_lit(&url, "/data/");
+	percent_put(&url, path, "/-_.~");
+	const struct http1_header headers[] = { { .name = SLICE("X-Vault-Token"), .value = token } };
+	const struct http_fetch f = { .method = "GET", .url = buf_cstr(&url), .headers = headers, .n_headers = 1, .timeout_ms = VAULT_TIMEOUT_MS, .max_bytes = KEY_MAX };
+	int rc = http_fetch(&f, &reply);
+	if (rc == 0 && reply.status != 200)
+		rc = err_set(reply.status == 404 ? E_NOENT : E_ACCESS, "the server answered %d", reply.status);
+	if (rc == 0)
+		rc = vault_answer(buf_view(&reply.body), path, key.ptr ? key : SLICE("key"), out);
+	if (rc < 0)
+		err_prefix("key source: vault_mount=%.*s, vault_path=%.*s", SLICE_ARG(mount), SLICE_ARG(path));
+	http_reply_fini(&reply);
+	buf_fini(&url);
+	return rc;
+}
+
 int policy_key_load(const struct val *source, struct buf *out)
 {
 	if (source->type == VAL_STR)
@@ -117,6 +176,6 @@ int policy_key_load(const struct val *source, struct buf *out)
 	if (val_get_lit(source, "event_name") != NULL)
 		return load_event(source, out);
 	if (val_get_lit(source, "vault_path") != NULL)
-		return err_set(E_UNSUPPORTED, "key source: HashiCorp Vault is not supported yet");
+		return load_vault(source, out);
 	return err_set(E_INVAL, "key source: expected the path of a file, {key_data=TEXT}, {event_name=, event_args=} or {vault_mount=, vault_path=}");
 }
