@@ -228,7 +228,8 @@ static void test_refusals(void **state)
 	assert_int_equal(spool_define(&o), 0);
 	assert_int_equal(spool_start(), -E_INVAL);
 	assert_string_equal(err_text(), "start_spool: no spool named 'data' has been defined");
-	char *path = arena_printf(a, "%s/file", dir);
+	char path[256];
+	snprintf(path, sizeof path, "%s/file", dir);
 	close(open(path, O_CREAT | O_WRONLY, 0600));
 	o.path = arena_slicef(a, "%s/data", path);
 	assert_true(spool_define(&o) < 0);
