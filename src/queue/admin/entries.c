@@ -137,12 +137,11 @@ static void book_prune(struct book *k)
 static void book_add(struct book *k, struct bounce *e)
 {
 	struct buf b = { 0 };
-	struct list *at;
 	book_prune(k);
-	at = k->all.prev;	/* only now: what stood there may have expired */
+	struct list *at = k->all.prev;	/* E goes behind it: at the end, or where the replaced one stood */
 	for (size_t i = 0; entry_key(e, i, &b); i++) {
 		struct bounce *old = map_get(&k->by_key, buf_view(&b));
-		if (old && !old->which.n_queue_names) {
+		if (old && old != e && !old->which.n_queue_names) {
 			at = old->node.prev;
 			book_remove(k, old);
 		}
