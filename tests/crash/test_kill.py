@@ -1,5 +1,6 @@
 """kill -9 at any moment: what was answered with 250 is delivered."""
 import os, random, signal, threading, time
+import pytest
 from kumotest import BASE, wait_for
 
 ROUNDS = int(os.environ.get("CRASH_ROUNDS", "50"))
@@ -18,10 +19,11 @@ def send_until_it_dies(port_of, accepted, names, stop):
             time.sleep(0.02)
 
 
-def test_killed_under_load_nothing_accepted_is_lost(kumod, sink):
+@pytest.mark.parametrize("kind", ["LocalDisk", "RocksDB"])
+def test_killed_under_load_nothing_accepted_is_lost(kumod, sink, kind):
     s = sink()
     # a ready queue with room: what finds it full comes again within a minute, which is not what is tested here
-    k = kumod("QUEUE = { retry_interval = '1s' }; PATH = { max_ready = 1000000 }\n" + BASE, sink_port=s.port)
+    k = kumod("SPOOL = { kind = '%s' }; QUEUE = { retry_interval = '1s' }; PATH = { max_ready = 1000000 }\n" % kind + BASE, sink_port=s.port)
     accepted, counter = [], iter(range(10 ** 9))
     rng = random.Random(1)
     for _ in range(ROUNDS):
