@@ -315,16 +315,18 @@ static int configure_resolver(lua_State *L)
 {
 	struct val v = check_conf(L, 1);
 	struct dns_resolver *r = NULL;
+	int rc = is_structured(&v) ? dns_resolver_from_val(&v, "configure_resolver", &r) : dns_resolver_from_config(&v, "configure_resolver", false, &r);
 
-	return use(L, is_structured(&v) ? dns_resolver_from_val(&v, "configure_resolver", &r) : dns_resolver_from_config(&v, "configure_resolver", false, &r), r);
+	return use(L, rc, r);
 }
 
 static int configure_unbound_resolver(lua_State *L)
 {
 	struct val v = check_conf(L, 1);
 	struct dns_resolver *r = NULL;
+	int rc = dns_resolver_from_config(&v, "configure_unbound_resolver", true, &r);
 
-	return use(L, dns_resolver_from_config(&v, "configure_unbound_resolver", true, &r), r);
+	return use(L, rc, r);
 }
 
 static int configure_test_resolver(lua_State *L)

@@ -6,7 +6,12 @@
 #include <cmocka.h>
 #include "net/dns.h"
 #include "rt/loop.h"
+#include <pthread.h>
 #include <stdlib.h>
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 static const char *const ZONES[] = {
 	"$ORIGIN ex.example.\n@ 60 MX 10 mx1\n@ 60 MX 10 mx2\n@ 60 MX 20 backup.other.example.\n@ 60 TXT \"v=spf1 -all\" \"second\"\n"
@@ -109,12 +114,87 @@ static void run_lookups(void)
 	assert_int_equal(ips.n, 0);
 }
 
+/* A name server that answers every question for an address with 192.0.2.7, and all others with NXDOMAIN. */
+static _Atomic int asked;
+
+static void *name_server(void *arg)
+{
+	int fd = *(int *)arg;
+	unsigned char q[1500];
+	struct sockaddr_storage from;
+	socklen_t len = sizeof from;
+	ssize_t n;
+
+	while ((n = recvfrom(fd, q, sizeof q - 16, 0, (struct sockaddr *)&from, &len)) > 12) {
+		static const unsigned char RR[] = { 0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 192, 0, 2, 7 };
+		size_t end = 12;
+		asked++;
+		while (end < (size_t)n && q[end])
+			end += q[end] + 1u;
+		bool a = q[end + 2] == 1;
+		end += 5;
+		q[2] = 0x81;
+		q[3] = a ? 0x80 : 0x83;
+		memset(q + 6, 0, 6);
+		q[7] = a;
+		if (a)
+			memcpy(q + end, RR, sizeof RR);
+		if (sendto(fd, q, end + (a ? sizeof RR : 0), 0, (struct sockaddr *)&from, len) < 0)
+			break;
+		len = sizeof from;
+	}
+	return NULL;
+}
+
+static struct dns_resolver *forwarding_to(uint16_t port)
+{
+	struct arena *a = arena_create();
+	struct val conf = val_obj(), servers = val_list();
+	struct dns_resolver *r = NULL;
+
+	val_push(a, &servers, val_cstr(a, arena_printf(a, "127.0.0.1:%u", port)));
+	val_put_lit(a, &conf, "name_servers", servers);
+	assert_int_equal(dns_resolver_from_config(&conf, "test", false, &r), 0);
+	arena_destroy(&a);
+	return r;
+}
+
+/* Questions leave for the network, names that libunbound would answer itself as well, and answers are kept. */
+static void run_network(void)
+{
+	struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	socklen_t len = sizeof at;
+	struct dns_answer *a;
+	pthread_t thread;
+	int fd = socket(AF_INET, SOCK_DGRAM, 0);
+
+	assert_int_equal(bind(fd, (struct sockaddr *)&at, sizeof at), 0);
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&at, &len), 0);
+	assert_int_equal(pthread_create(&thread, NULL, name_server, &fd), 0);
+	struct dns_resolver *r = forwarding_to(ntohs(at.sin_port));
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(dns_lookup(r, SLICE("Mail.Test"), DNS_A, &a), 0);
+		assert_int_equal(a->status, DNS_OK);
+		assert_int_equal(a->rrs[0].addr.bytes[3], 7);
+		dns_answer_unref(&a);
+	}
+	assert_int_equal(asked, 1);
+	assert_int_equal(dns_lookup(r, SLICE("no.test"), DNS_MX, &a), 0);
+	assert_int_equal(a->status, DNS_NXDOMAIN);
+	dns_answer_unref(&a);
+	dns_resolver_unref(&r);
+	shutdown(fd, SHUT_RDWR);
+	pthread_join(thread, NULL);
+	close(fd);
+}
+
 static void in_fiber(void *arg)
 {
 	assert_int_equal(use_zones(ZONES, ARRAY_LEN(ZONES)), 0);
 	run_mx();
 	run_addrs();
 	run_lookups();
+	run_network();
 	dns_resolver_set_default(NULL);
 }
 

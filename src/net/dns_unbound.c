@@ -46,6 +46,7 @@ static const char *const ROOT_ANCHORS[] = {
 };
 
 /* libunbound answers these itself unless told otherwise; mail for them is the operator's business. */
+#define HOSTS_ZONES 2	/* the last ones hold what /etc/hosts says */
 static const char *const LOCAL_ZONES[] = { "test.", "invalid.", "onion.", "home.arpa.", "localhost.", "127.in-addr.arpa." };
 
 static void query_unref(struct query *q)
@@ -277,15 +278,10 @@ static int set_options(struct resolver *r, const struct dns_unbound_conf *c)
 		{ "msg-cache-size:", "512k" },
 		{ "rrset-cache-size:", "1m" },
 	};
-	char zone[64];
 	int rc = 0;
 
 	for (size_t i = 0; rc == 0 && i < ARRAY_LEN(PLAIN); i++)
 		rc = set(r, PLAIN[i][0], PLAIN[i][1]);
-	for (size_t i = 0; rc == 0 && i < ARRAY_LEN(LOCAL_ZONES) - (c->hosts_file ? 2 : 0); i++) {
-		snprintf(zone, sizeof zone, "%s nodefault", LOCAL_ZONES[i]);
-		rc = set(r, "local-zone:", zone);
-	}
 	if (rc == 0 && !c->validate && !c->anchor_file.len && !c->managed_anchor_file.len)
 		rc = set(r, "module-config:", "iterator");
 	if (rc == 0 && c->tcp_only)
@@ -346,6 +342,9 @@ int dns_unbound_create(const struct dns_unbound_conf *conf, struct dns_resolver 
 		rc = set_options(r, conf);
 	if (rc == 0 && ub_ctx_async(r->ctx, 1))
 		rc = err_set(E_IO, "libunbound: no thread");
+	/* Last: from here on the context takes no more options. */
+	for (size_t i = 0; rc == 0 && i < ARRAY_LEN(LOCAL_ZONES) - (conf->hosts_file ? HOSTS_ZONES : 0); i++)
+		(void)ub_ctx_zone_remove(r->ctx, LOCAL_ZONES[i]);
 	if (rc == 0)
 		rc = start_thread(r);
 	if (rc < 0) {
