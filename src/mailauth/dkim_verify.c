@@ -161,9 +161,14 @@ static const char *parse_key(struct slice record, const struct auth_tags *sig, c
 		return "no key for signature";	/* an empty one has been revoked */
 	if ((why = check_restrictions(&t, sig, alg)) != NULL)
 		return why;
-	if (base64_decode(&der, p, BASE64_STD) < 0 && (p.len % 4 == 0 || base64_decode(&der, p, BASE64_STD_NOPAD) < 0))
+	int rc = base64_decode(&der, p, BASE64_STD);
+	if (rc < 0 && p.len % 4 != 0)
+		rc = base64_decode(&der, p, BASE64_STD_NOPAD);
+	if (rc < 0) {
+		buf_fini(&der);
 		return "key unavailable: failed to decode public key";
-	int rc = ed ? tls_key_load_ed25519_public(buf_view(&der), out) : tls_key_load_public(buf_view(&der), out);
+	}
+	rc = ed ? tls_key_load_ed25519_public(buf_view(&der), out) : tls_key_load_public(buf_view(&der), out);
 	buf_fini(&der);
 	return rc < 0 ? "key unavailable: failed to parse public key" : NULL;
 }
