@@ -213,8 +213,10 @@ static int decode_attachments(struct inject_job *j)
 		j->attached[i] = a[i].data;
 		if (!a[i].base64)
 			continue;
-		if (base64_decode(&plain, a[i].data, BASE64_STD) < 0)
+		if (base64_decode(&plain, a[i].data, BASE64_STD) < 0) {
+			buf_fini(&plain);
 			return err_set(E_INVAL, "content.attachments[%zu].data is not valid base64", i);
+		}
 		j->attached[i] = arena_dup(j->arena, buf_view(&plain));
 		buf_fini(&plain);
 	}
