@@ -23,7 +23,7 @@ static int parse_limit(struct slice s, uint64_t *out)
 		if (!ascii_is_digit(s.ptr[i]))
 			return err_set(E_INVAL, "invalid limit '%.*s': invalid digit found in string", SLICE_ARG(s));
 		digits = true;
-		overflow |= __builtin_mul_overflow(n, 10, &n) | __builtin_add_overflow(n, (uint64_t)(s.ptr[i] - '0'), &n);
+		overflow = overflow || __builtin_mul_overflow(n, 10, &n) || __builtin_add_overflow(n, (uint64_t)(s.ptr[i] - '0'), &n);
 	}
 	if (!digits)
 		return err_set(E_INVAL, "invalid limit '%.*s': cannot parse integer from empty string", SLICE_ARG(s));

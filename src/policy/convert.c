@@ -159,7 +159,7 @@ static int conv_any(struct conv *c, int idx, struct val *out)
 	case LUA_TLIGHTUSERDATA:	/* how some functions show that a field has no value */
 		if (lua_touserdata(L, idx))
 			break;
-		/* fall through */
+		__attribute__((fallthrough));
 	case LUA_TNIL:
 	case LUA_TNONE:
 		*out = val_null();
