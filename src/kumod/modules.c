@@ -25,6 +25,7 @@
 	X(mod_uuid) \
 	X(mod_fs) \
 	X(mod_fs_aliases) \
+	X(mod_redis) \
 	X(mod_file_type) \
 	X(mod_crypto) \
 	X(mod_sqlite) \
@@ -60,6 +61,7 @@
 	X(mod_fs_register) \
 	X(mod_string_register) \
 	X(mod_sqlite_register) \
+	X(mod_redis_register) \
 	X(mod_message_register) \
 	X(mod_dkim_register) \
 	X(mta_sts_register) \

@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "net/redis.h"
+#include <stdatomic.h>
+#include <stdlib.h>
+#include "base/encode.h"
+#include "base/xalloc.h"
+#include "net/dns.h"
+#include "rt/fiber.h"
+#include "rt/io.h"
+#include "rt/loop.h"
+
+#define MAGIC OBJ_MAGIC('R', 'e', 'd', 'i')
+#define DEFAULT_PORT 6379
+#define SHARDS_MAX 256
+#define REPLY_MAX ((size_t)REDIS_BULK_MAX + 65536)
+
+struct idle {
+	struct list node;
+	struct rt_io *io;
+};
+struct redis_client {
+	uint32_t magic;
+	_Atomic uint32_t refs;
+	/* immutable */
+	char *host, *user, *password, *db;
+	uint16_t port;
+	int64_t connect_timeout_ms, response_timeout_ms;
+	size_t pool_size;
+	/* each owned by its shard */
+	struct {
+		struct list idle;
+		size_t n;
+	} pools[SHARDS_MAX];
+};
+
+static char *decoded(struct slice s)
+{
+	struct buf b = { 0 };
+	size_t len;
+	if (percent_decode(&b, s) < 0)
+		buf_slice(&b, s);
+	return buf_take(&b, &len);
+}
+
+static int parse_url(struct slice url, struct redis_client *c)
+{
+	struct slice rest = url, part;
+	uint64_t port = DEFAULT_PORT;
+	if (slice_starts(url, SLICE("rediss://")))
+		return err_set(E_UNSUPPORTED, "redis: %.*s: TLS is not supported yet", SLICE_ARG(url));
+	if (!slice_starts(url, SLICE("redis://")))
+		return err_set(E_INVAL, "redis: '%.*s' is no URL of the form redis://[user][:password@]host[:port][/db]", SLICE_ARG(url));
+	rest = slice_sub(url, 8, SIZE_MAX);
+	ptrdiff_t at = slice_chr(rest, '?');
+	rest = slice_sub(rest, 0, at < 0 ? SIZE_MAX : (size_t)at);
+	at = slice_chr(rest, '/');
+	if (at >= 0) {
+		part = slice_sub(rest, (size_t)at + 1, SIZE_MAX);
+		c->db = part.len ? decoded(part) : NULL;
+		rest = slice_sub(rest, 0, (size_t)at);
+	}
+	at = slice_rchr(rest, '@');
+	if (at >= 0) {
+		part = slice_sub(rest, 0, (size_t)at);
+		rest = slice_sub(rest, (size_t)at + 1, SIZE_MAX);
+		ptrdiff_t colon = slice_chr(part, ':');
+		if (colon != 0 && part.len)
+			c->user = decoded(slice_sub(part, 0, colon < 0 ? SIZE_MAX : (size_t)colon));
+		if (colon >= 0)
+			c->password = decoded(slice_sub(part, (size_t)colon + 1, SIZE_MAX));
+	}
+	ptrdiff_t close = slice_rchr(rest, ']'), colon = slice_rchr(rest, ':');
+	if (colon > close) {
+		if (slice_to_u64(slice_sub(rest, (size_t)colon + 1, SIZE_MAX), &port) < 0 || port == 0 || port > UINT16_MAX)
+			return err_set(E_INVAL, "redis: '%.*s' has no valid port", SLICE_ARG(url));
+		rest = slice_sub(rest, 0, (size_t)colon);
+	}
+	if (rest.len == 0)
+		return err_set(E_INVAL, "redis: '%.*s' names no host", SLICE_ARG(url));
+	c->host = decoded(rest);
+	c->port = (uint16_t)port;
+	return 0;
+}
+
+int redis_client_create(const struct redis_conf *conf, struct redis_client **out)
+{
+	struct redis_client *c = xzalloc(sizeof *c);
+	OBJ_INIT(c, MAGIC);
+	c->refs = 1;
+	c->connect_timeout_ms = conf->connect_timeout_ms;
+	c->response_timeout_ms = conf->response_timeout_ms;
+	c->pool_size = conf->pool_size;
+	for (int i = 0; i < SHARDS_MAX; i++)
+		list_init(&c->pools[i].idle);
+	int rc = parse_url(conf->url, c);
+	if (rc < 0)
+		redis_client_unref(&c);
+	else
+		*out = c;
+	return rc;
+}
+
+struct redis_client *redis_client_ref(struct redis_client *c)
+{
+	OBJ_CHECK(c, MAGIC);
+	c->refs++;
+	return c;
+}
+
+static void close_idle(struct list *pool)
+{
+	for (struct list *n; (n = list_pop(pool)) != NULL;) {
+		struct idle *i = LIST_ENTRY(n, struct idle, node);
+		rt_io_close(&i->io);
+		free(i);
+	}
+}
+
+void redis_client_unref(struct redis_client **cp)
+{
+	struct redis_client *c = *cp;
+	*cp = NULL;
+	if (!c || atomic_fetch_sub(&c->refs, 1) > 1)
+		return;
+	/* Streams are closed by whoever drops the last reference: nobody else can be using them any more. */
+	for (int i = 0; i < SHARDS_MAX; i++)
+		close_idle(&c->pools[i].idle);
+	free(c->host);
+	free(c->user);
+	free(c->password);
+	free(c->db);
+	OBJ_FINI(c, MAGIC);
+	free(c);
+}
+
+/* --- connections ---------------------------------------------------------------------------------------------------- */
+
+static int exchange(struct rt_io *io, const struct slice *args, size_t n, struct arena *a, struct val *out)
+{
+	struct buf b = { 0 };
+	redis_put_command(&b, args, n);
+	const struct slice whole = buf_view(&b);
+	int rc = rt_io_writev(io, &whole, 1);
+	buf_fini(&b);
+	while (rc == 0) {
+		size_t used = 0, have = rt_io_buffered(io).len;
+		ptrdiff_t got = have ? redis_parse(rt_io_buffered(io), a, out, &used) : 0;
+		if (used)
+			rt_io_consume(io, used);
+		if (got != 0)
+			return got < 0 ? (int)got : 0;
+		rc = have > REPLY_MAX ? err_set(E_LIMIT, "redis: the answer is too long") : rt_io_fill(io);
+	}
+	return rc;
+}
+
+static int greet(struct redis_client *c, struct rt_io *io)
+{
+	struct arena *a = arena_create();
+	struct val v;
+	int rc = 0;
+	if (c->password) {
+		const struct slice both[] = { SLICE("AUTH"), slice_from_cstr(c->user), slice_from_cstr(c->password) }, one[] = { both[0], both[2] };
+		rc = c->user ? exchange(io, both, 3, a, &v) : exchange(io, one, 2, a, &v);
+	}
+	if (rc == 0 && c->db) {
+		const struct slice select[] = { SLICE("SELECT"), slice_from_cstr(c->db) };
+		rc = exchange(io, select, 2, a, &v);
+	}
+	arena_destroy(&a);
+	return rc;
+}
+
+static int addresses_of(struct redis_client *c, struct dns_addrs *out)
+{
+	struct slice host = slice_from_cstr(c->host);
+	struct ipaddr ip;
+	*out = (struct dns_addrs){ 0 };
+	if (ipaddr_parse(host, &ip) == 0 || (slice_eq_nocase(host, SLICE("localhost")) && ipaddr_parse(SLICE("127.0.0.1"), &ip) == 0)) {
+		out->addrs = xmalloc(sizeof ip);
+		out->addrs[0] = ip;
+		out->n = 1;
+		return 0;
+	}
+	int rc = dns_lookup_ip(NULL, host, IP_V4_AND_V6, out);
+	return rc == 0 && out->n == 0 ? err_set(E_DNS, "redis: %s has no address", c->host) : rc;
+}
+
+static int open_connection(struct redis_client *c, struct rt_io **out)
+{
+	struct dns_addrs addrs;
+	int rc = addresses_of(c, &addrs), fd = -1;
+	for (size_t i = 0; i < addrs.n && rc == 0 && fd < 0; i++) {
+		struct netaddr to = { .ip = addrs.addrs[i], .port = c->port };
+		rc = rt_connect(&to, NULL, c->connect_timeout_ms, &fd);
+		if (rc < 0 && i + 1 < addrs.n && rt_check() == 0)
+			rc = 0;
+	}
+	free(addrs.addrs);
+	if (rc < 0)
+		return rc;
+	struct rt_io *io = rt_io_from_fd(fd);
+	rt_io_set_timeout(io, c->response_timeout_ms, c->response_timeout_ms);
+	rc = greet(c, io);
+	if (rc < 0)
+		rt_io_close(&io);
+	else
+		*out = io;
+	return rc;
+}
+
+static void keep(struct redis_client *c, int shard, struct rt_io *io)
+{
+	if (c->pools[shard].n >= c->pool_size) {
+		rt_io_close(&io);
+		return;
+	}
+	struct idle *i = xzalloc(sizeof *i);
+	i->io = io;
+	list_push_front(&c->pools[shard].idle, &i->node);
+	c->pools[shard].n++;
+}
+
+static struct rt_io *take(struct redis_client *c, int shard)
+{
+	struct list *n = list_pop(&c->pools[shard].idle);
+	if (!n)
+		return NULL;
+	struct idle *i = LIST_ENTRY(n, struct idle, node);
+	struct rt_io *io = i->io;
+	free(i);
+	c->pools[shard].n--;
+	return io;
+}
+
+int redis_query(struct redis_client *c, const struct slice *args, size_t n, struct arena *a, struct val *out)
+{
+	OBJ_CHECK(c, MAGIC);
+	int shard = rt_shard_index(), rc;
+	assert(shard >= 0 && shard < SHARDS_MAX);
+	for (;;) {
+		struct rt_io *io = take(c, shard);
+		bool fresh = io == NULL;
+		if (fresh && (rc = open_connection(c, &io)) < 0)
+			break;
+		rc = exchange(io, args, n, a, out);
+		if (rc == 0 || rc == -E_REJECT) {
+			keep(c, shard, io);
+			return rc;
+		}
+		rt_io_close(&io);
+		if (fresh || (rc != -E_CLOSED && rc != -E_IO))	/* an idle connection may have been closed meanwhile: once more on a new one */
+			break;
+	}
+	err_prefix("redis %s:%u", c->host, c->port);
+	return rc;
+}
