@@ -14,6 +14,7 @@
 #include "rt/diag.h"
 #include "rt/loop.h"
 #include "rt/sync.h"
+#include "smtp/server/deferred.h"
 #include "smtp/server/metrics.h"
 #include "smtp/server/session.h"
 #include "spool/spool.h"
@@ -43,6 +44,7 @@ void smtp_server_register(void)
 {
 	events_register();
 	smtp_metrics_register();
+	smtp_deferred_register();
 	rt_cond_init(&server.none_left);
 }
 
