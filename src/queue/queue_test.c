@@ -4,6 +4,7 @@
  * time; in the end each must have exactly one final record and the spool must be empty.
  */
 #include "queue/queue.h"
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include "base/map.h"
@@ -31,18 +32,25 @@ static struct map fates;	/* id -> struct fate */
 
 static struct slice id_key(const struct uuid *id) { return slice_new(id, sizeof(*id)); }
 
+static void drop(struct buf *b)
+{
+	if (b)
+		buf_fini(b);
+	free(b);
+}
+
 static int disk_store(struct uuid id, const struct msg_env *env, const struct msg_body *body, bool sync)
 {
 	rt_lock(&lock);
 	if (env) {
 		struct buf *b = xzalloc(sizeof(*b));
 		msg_env_put_json(b, env);
-		map_put(&disk.env, id_key(&id), b);
+		drop(map_put(&disk.env, id_key(&id), b));
 	}
 	if (body) {
 		struct buf *b = xzalloc(sizeof(*b));
 		buf_slice(b, msg_body_view(body));
-		map_put(&disk.body, id_key(&id), b);
+		drop(map_put(&disk.body, id_key(&id), b));
 	}
 	rt_unlock(&lock);
 	return 0;
@@ -70,8 +78,8 @@ static int disk_load_body(struct uuid id, struct msg_body **out)
 static int disk_remove(struct uuid id)
 {
 	rt_lock(&lock);
-	map_del(&disk.env, id_key(&id));
-	map_del(&disk.body, id_key(&id));
+	drop(map_del(&disk.env, id_key(&id)));
+	drop(map_del(&disk.body, id_key(&id)));
 	rt_unlock(&lock);
 	return 0;
 }
@@ -100,8 +108,9 @@ static unsigned finals(const struct fate *f)
 static struct {
 	int connect_fails, transfail, bounce, error, slow;	/* of 100 */
 	int64_t slow_ms;
-	unsigned open, most_open, delivered;
-	int64_t latest_ms;
+	unsigned open, most_open;
+	_Atomic unsigned delivered;
+	_Atomic int64_t latest_ms;
 } peer;
 
 static bool chance(int percent) { return rand_below(100) < (uint64_t)percent; }
@@ -415,10 +424,14 @@ static void body(void *arg)
 	}
 }
 
-static void one_shard(void **state) { run_in_virtual_time(1, body, NULL); }
+static void in_virtual_days(void **state)
+{
+	const char *shards = getenv("QUEUE_TEST_SHARDS");
+	run_in_virtual_time(shards ? atoi(shards) : 1, body, NULL);
+}
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(one_shard) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(in_virtual_days) };
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
