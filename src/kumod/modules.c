@@ -68,6 +68,7 @@
 	X(mod_queue_register) \
 	X(mod_throttle_register) \
 	X(msg_metrics_init) \
+	X(spool_metrics_init) \
 	X(logs_init) \
 	X(mod_jsonl_register) \
 	X(mod_shaping_register) \

@@ -6,6 +6,7 @@
 #include "base/list.h"
 #include "base/map.h"
 #include "base/xalloc.h"
+#include "logs/internal.h"
 #include "logs/rules.h"
 #include "policy/host.h"
 #include "rt/clock.h"
@@ -208,6 +209,11 @@ static void on_epoch(void)
 		rt_fiber_spawn_on(rt_shard_at(0), "bounce classes", reload, NULL);
 }
 
+void classifier_metrics_init(void)
+{
+	metric_register(&LATENCY);
+}
+
 int classifier_configure(const struct classifier_opts *o)
 {
 	if (atomic_load(&configured))
@@ -227,7 +233,6 @@ int classifier_configure(const struct classifier_opts *o)
 	}
 	static _Atomic bool once;
 	if (!atomic_exchange(&once, true)) {
-		metric_register(&LATENCY);
 		latency = metric_get_n(&LATENCY, NULL);
 		policy_on_epoch(on_epoch);
 	}

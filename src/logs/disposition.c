@@ -44,7 +44,7 @@ static int write_file(struct logger *l, const struct log_draft *d)
 	bool waited = false;
 	rc = sink_write(l->sink, l->types[d->ev->type].class_id, buf_view(&text), d->ev->type == LOG_RECEPTION, &waited);
 	if (waited)
-		metric_add(l->full, 1);
+		logger_count_full(l);
 	return rc;
 }
 

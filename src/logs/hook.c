@@ -121,7 +121,7 @@ void hook_submit(struct logger *l, const struct log_draft *d)
 	if (slice_eq(d->reception_protocol, SLICE("LogRecord")) || !policy_event_wanted(&LOG_HOOK_EVENT))
 		return;
 	if (!rt_sem_try(&l->permits)) {
-		metric_add(l->backlog, 1);
+		logger_count_backlog(l);
 		if (rt_sem_wait(&l->permits) < 0)
 			return;
 	}

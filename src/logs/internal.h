@@ -54,7 +54,7 @@ struct logger {
 	bool deferred_spool;
 	struct rt_sem permits;
 	_Atomic int64_t running;	/* hook calls under way */
-	struct metric *latency, *full, *backlog;
+	struct metric *latency;
 };
 
 /* A logger with the parts that all kinds share; checks type names and templates. */
@@ -66,6 +66,9 @@ const struct log_type_opts *logger_type_opts(const struct opt_map *per_record, e
 /* The record's text for L: JSON or its template. -E_… when the template fails. */
 int logger_put_text(const struct logger *l, const struct log_draft *d, struct buf *b) WARN_UNUSED;
 
+void logger_count_full(const struct logger *l);
+void logger_count_backlog(const struct logger *l);
+void classifier_metrics_init(void);
 void hook_submit(struct logger *l, const struct log_draft *d);		/* Yields. */
 void disposition_call(struct logger *l, const struct log_draft *d);	/* Yields. */
 void hooks_wait(void);							/* until none is under way. Yields. */

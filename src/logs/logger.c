@@ -98,7 +98,6 @@ int logger_create(enum logger_kind kind, const char *name, const struct opt_map 
 		}
 	}
 	l->latency = metric_get(&SUBMIT_LATENCY, name);
-	l->full = metric_get(&SUBMIT_FULL, name);
 	*out = l;
 	return 0;
 }
@@ -115,13 +114,25 @@ void logger_destroy(struct logger **lp)
 	if (l->kind == LOGGER_HOOK && l->hook_name != NULL)	/* set up completely, not only checked */
 		rt_sem_fini(&l->permits);
 	metric_unref(&l->latency);
-	metric_unref(&l->full);
-	metric_unref(&l->backlog);
 	arena_destroy(&l->arena);
 	free(l->name);
 	free(l->hook_name);
 	free(l->event);
 	free(l);
+}
+
+void logger_count_full(const struct logger *l)
+{
+	struct metric *m = metric_get(&SUBMIT_FULL, l->name);
+	metric_add(m, 1);
+	metric_unref(&m);
+}
+
+void logger_count_backlog(const struct logger *l)
+{
+	struct metric *m = metric_get(&HOOK_BACKLOG, l->hook_name);
+	metric_add(m, 1);
+	metric_unref(&m);
 }
 
 int logger_put_text(const struct logger *l, const struct log_draft *d, struct buf *b)
@@ -240,7 +251,6 @@ static int add_hook(enum logger_kind kind, const struct log_hook_opts *o)
 	if (kind == LOGGER_HOOK) {
 		l->deferred_spool = o->deferred_spool;
 		rt_sem_init(&l->permits, MAX(o->back_pressure, 1));
-		l->backlog = metric_get(&HOOK_BACKLOG, hook_name);
 	} else {
 		l->event = xasprintf("log_disposition_%s", hook_name);
 	}
@@ -262,9 +272,11 @@ int logs_add_disposition_hook(const struct log_hook_opts *o)
 
 void logs_init(void)
 {
+	SUBMIT_FULL.keep = HOOK_BACKLOG.keep = true;
 	metric_register(&SUBMIT_FULL);
 	metric_register(&SUBMIT_LATENCY);
 	metric_register(&HOOK_BACKLOG);
+	classifier_metrics_init();
 	policy_event_register(&LOG_HOOK_EVENT);
 }
 

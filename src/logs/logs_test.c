@@ -17,6 +17,7 @@
 #include "policy/nodeid.h"
 #include "rt/fiber.h"
 #include "rt/loop.h"
+#include "spool/spool.h"
 
 static char *dir;
 static struct arena *arena;
@@ -159,13 +160,15 @@ static void test_per_record(void **state)
 	int n;
 	struct msg *m = message();
 	configure(arena_printf(arena, "{\"per_record\":{\"Reception\":{\"suffix\":\"_recv\",\"segment_header\":\"# first\\n\"},"
-	    "\"Delivery\":{\"log_dir\":\"%s/sub/deep\"},\"Any\":{\"enable\":false}}}", dir));
+	    "\"Delivery\":{\"log_dir\":\"%s/sub/deep\"},\"AdminBounce\":{\"suffix\":\"_t\",\"template\":\"{{ type }} {{ response.code }} {{ nosuch }}{{ log_record.queue }}\"},\"Any\":{\"enable\":false}}}", dir));
 	log_one(LOG_RECEPTION, m, 0);
 	log_one(LOG_BOUNCE, m, 0);
 	log_one(LOG_DELIVERY, m, 0);
+	log_one(LOG_ADMIN_BOUNCE, m, 0);
 	logs_fini();
 	char *text = read_all("", &n);
-	assert_int_equal(n, 1);
+	assert_int_equal(n, 2);
+	assert_non_null(strstr(text, "AdminBounce 250 a.example\n"));
 	assert_int_equal(strncmp(text, "# first\n{\"type\":\"Reception\"", 27), 0);
 	assert_null(strstr(text, "Bounce\""));
 	text = read_all("/sub/deep", &n);
@@ -375,6 +378,7 @@ int main(void)
 	setenv("KUMO_NODE_ID", "557f3ad4-2c8c-11ee-976e-782d7e12e173", 1);
 	if (nodeid_init() < 0 || rt_init(&(struct rt_conf){ .shards = 1 }) < 0)
 		return 1;
+	spool_metrics_init();
 	logs_init();
 	rt_run(run, NULL);
 	rt_fini();

@@ -30,12 +30,13 @@ void log_template_free(struct log_template **tp)
 
 int log_template_render(const struct log_template *t, const struct val *record, struct buf *out)
 {
-	/* the record's own members, and beside them the record: nothing is copied but the list of members */
-	struct val_member *members = xcalloc(record->n + 1, sizeof *members);
-	memcpy(members, record->members, record->n * sizeof *members);
-	members[record->n] = (struct val_member){ SLICE("log_record"), *record };
-	struct val context = { .type = VAL_OBJ, .n = record->n + 1, .cap = record->n + 1, .members = members };
+	/* the record's own members, and beside them the record: values are shared, only the list of members is new */
+	struct arena *a = arena_create();
+	struct val context = val_obj();
+	for (uint32_t i = 0; i < record->n; i++)
+		val_put(a, &context, record->members[i].key, record->members[i].val);
+	val_put_lit(a, &context, "log_record", *record);
 	int rc = template_render(t->t, &context, out);
-	free(members);
+	arena_destroy(&a);
 	return rc;
 }

@@ -36,7 +36,8 @@ static struct metric_family LOAD_BODY_LATENCY =
     METRIC_HISTOGRAM("message_data_load_latency", "How many seconds it takes to load message data from spool.", NULL);
 static struct metric_family LOAD_ENV_LATENCY =
     METRIC_HISTOGRAM("message_meta_load_latency", "How long it takes to load message metadata from spool", NULL);
-static struct metric *save_latency, *load_body_latency, *load_env_latency;
+static _Atomic(struct metric *) save_latency, load_body_latency, load_env_latency;
+static bool metrics_ready;
 
 static struct counted_gauge {
 	struct metric_family *family;
@@ -66,13 +67,17 @@ void msg_metrics_init(void)
 	metric_register(&SAVE_LATENCY);
 	metric_register(&LOAD_BODY_LATENCY);
 	metric_register(&LOAD_ENV_LATENCY);
-	save_latency = metric_get_n(&SAVE_LATENCY, NULL);
-	load_body_latency = metric_get_n(&LOAD_BODY_LATENCY, NULL);
-	load_env_latency = metric_get_n(&LOAD_ENV_LATENCY, NULL);
+	metrics_ready = true;
 }
 
-static void observe_since(struct metric *m, int64_t start_us)
+/* Metrics that count what rarely happens show when it first did. */
+static void observe_since(struct metric_family *f, _Atomic(struct metric *) *cache, int64_t start_us)
 {
+	struct metric *m = atomic_load_explicit(cache, memory_order_acquire);
+	if (m == NULL && metrics_ready) {
+		m = metric_get_n(f, NULL);
+		atomic_store_explicit(cache, m, memory_order_release);
+	}
 	metric_observe(m, (double)(rt_now_us_exact() - start_us) / 1e6);
 }
 
@@ -206,7 +211,7 @@ int msg_env(struct msg *m, struct msg_env **out)
 	int rc = storage.load_env(m->id, &e);
 	if (rc < 0)
 		return rc;
-	observe_since(load_env_latency, start);
+	observe_since(&LOAD_ENV_LATENCY, &load_env_latency, start);
 	lock(m);
 	if (m->env == NULL) {
 		m->env = msg_env_ref(e);
@@ -235,7 +240,7 @@ int msg_body(struct msg *m, struct msg_body **out)
 	int rc = storage.load_body(m->id, &b);
 	if (rc < 0)
 		return rc;
-	observe_since(load_body_latency, start);
+	observe_since(&LOAD_BODY_LATENCY, &load_body_latency, start);
 	struct msg_body *spare = NULL;
 	lock(m);
 	if (m->body == NULL) {
@@ -500,7 +505,7 @@ int msg_save(struct msg *m)
 	} else if (e != NULL || b != NULL) {
 		int64_t start = rt_now_us_exact();
 		rc = storage.store(m->id, e, b, flags & MSG_FORCE_SYNC);
-		observe_since(save_latency, start);
+		observe_since(&SAVE_LATENCY, &save_latency, start);
 		saved(m, rc, e, b);
 	}
 	msg_env_unref(&e);

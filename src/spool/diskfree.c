@@ -54,6 +54,14 @@ int diskfree_read_min(struct opt_ctx *c, const struct val *in, void *out)
 	return 0;
 }
 
+void diskfree_metrics_init(void)
+{
+	metric_register(&FREE_INODES);
+	metric_register(&FREE_INODES_PCT);
+	metric_register(&FREE_BYTES);
+	metric_register(&FREE_PCT);
+}
+
 void diskfree_watch(const char *name, const char *path, struct diskfree_min space, struct diskfree_min inodes)
 {
 	struct watched *w = xzalloc(sizeof *w);
@@ -61,13 +69,6 @@ void diskfree_watch(const char *name, const char *path, struct diskfree_min spac
 	w->path = xstrdup(path);
 	w->space = space;
 	w->inodes = inodes;
-	static _Atomic bool registered;
-	if (!atomic_exchange(&registered, true)) {
-		metric_register(&FREE_INODES);
-		metric_register(&FREE_INODES_PCT);
-		metric_register(&FREE_BYTES);
-		metric_register(&FREE_PCT);
-	}
 	w->free_inodes = metric_get(&FREE_INODES, name);
 	w->free_inodes_pct = metric_get(&FREE_INODES_PCT, name);
 	w->free_bytes = metric_get(&FREE_BYTES, name);

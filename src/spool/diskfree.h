@@ -16,6 +16,7 @@ struct diskfree_min {
 int diskfree_read_min(struct opt_ctx *c, const struct val *in, void *out);	/* "10%", "1000", 1000: a custom option reader */
 #define OPT_MIN_FREE(st, f, h) OPT_CUSTOM(st, f, diskfree_read_min, "10%", h)
 
+void diskfree_metrics_init(void);		/* once, at start */
 void diskfree_watch(const char *name, const char *path, struct diskfree_min space, struct diskfree_min inodes);
 int diskfree_check(void);			/* now: 0 or -E_FULL with the reasons. Yields. */
 bool diskfree_is_low(void);			/* as of the last check */

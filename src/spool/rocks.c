@@ -190,15 +190,10 @@ static void rocks_close(struct store *s)
 	free(r);
 }
 
-static void register_metrics(struct rocks *r)
+void rocks_metrics_init(void)
 {
-	static _Atomic bool done;
-	bool first = !atomic_exchange(&done, true);
-	for (int i = 0; i < G_COUNT; i++) {
-		if (first)
-			metric_register(&GAUGES[i]);
-		r->gauges[i] = metric_get(&GAUGES[i], r->store.path);
-	}
+	for (int i = 0; i < G_COUNT; i++)
+		metric_register(&GAUGES[i]);
 }
 
 static int rocks_open(const struct spool_opts *o, struct store **out)
@@ -224,7 +219,8 @@ static int rocks_open(const struct spool_opts *o, struct store **out)
 		rocks_close(&r->store);
 		return rc;
 	}
-	register_metrics(r);
+	for (int i = 0; i < G_COUNT; i++)
+		r->gauges[i] = metric_get(&GAUGES[i], r->store.path);
 	*out = &r->store;
 	return 0;
 }

@@ -75,6 +75,12 @@ static void remember_failure(struct slice name)
 	buf_printf(&failures, "Error in spool: Opening spool %.*s: %s", SLICE_ARG(name), err_text());
 }
 
+void spool_metrics_init(void)
+{
+	rocks_metrics_init();
+	diskfree_metrics_init();
+}
+
 int spool_define(const struct spool_opts *o)
 {
 	assert(!atomic_load(&ready));

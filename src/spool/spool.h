@@ -44,6 +44,7 @@ struct spool_opts {
 };
 extern const struct opt_desc SPOOL_OPTS;
 
+void spool_metrics_init(void);				/* once, at start */
 /* Opens a store. A failure is also kept: spool_start reports all of them together, as upstream does. Yields. */
 int spool_define(const struct spool_opts *o);
 /* From here on storing works. -E_NOENT: "No spools have been defined"; else the joined failures of spool_define. Yields. */

@@ -352,6 +352,7 @@ int main(void)
 {
 	if (rt_init(&(struct rt_conf){ .shards = 1 }) < 0)
 		return 1;
+	spool_metrics_init();
 	rt_run(run, NULL);
 	rt_fini();
 	return failed;

@@ -37,6 +37,8 @@ struct store_kind {
 };
 extern const struct store_kind STORE_ROCKSDB, STORE_LOCAL_DISK;
 
+void rocks_metrics_init(void);
+
 struct store {
 	const struct store_kind *kind;
 	char *name, *path;

@@ -173,6 +173,7 @@ int main(int argc, char **argv)
 	flush = argc > 6;
 	if (rt_init(&(struct rt_conf){ .shards = 2 }) < 0)
 		return 1;
+	spool_metrics_init();
 	logs_init();
 	rt_run(run, NULL);
 	rt_fini();
