@@ -83,7 +83,7 @@ class Sink:
         k.settimeout(60)
         k.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         with contextlib.suppress(OSError):
-            rcpts = []
+            rcpts, mail = [], False
             self._answer(k, "CONNECT", "", self.USUAL["CONNECT"])
             f = k.makefile("rb")
             for raw in f:
@@ -98,8 +98,10 @@ class Sink:
                     self._answer(k, verb, line, "220 go")
                     k = self.tls.wrap_socket(k, server_side=True)
                     f = k.makefile("rb")
+                elif verb == "RCPT" and not mail:
+                    self._answer(k, verb, line, "503 5.5.1 MAIL first")
                 elif verb == "DATA":
-                    if not self._answer(k, verb, line, self.USUAL[verb]).startswith("354"):
+                    if not self._answer(k, verb, line, self.USUAL[verb] if rcpts else "503 5.5.1 no recipients").startswith("354"):
                         continue
                     body = b""
                     for l in f:
@@ -115,6 +117,8 @@ class Sink:
                     rcpts = []
                 else:
                     r = self._answer(k, verb, line, self.USUAL.get(verb, "250 2.0.0 ok"))
+                    if verb == "MAIL":
+                        mail, rcpts = r.startswith("2"), []
                     if verb == "RCPT" and r.startswith("2"):
                         rcpts.append(re.search("<(.*)>", line).group(1))
                     if verb == "QUIT":
