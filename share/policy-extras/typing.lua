@@ -287,7 +287,7 @@ end
 -- An error of a constructor in one line, without the place in the source that raised it.
 local function first_line(err)
   local text = tostring(err):gsub('\nstack traceback:.*', ''):gsub('\n.*', '')
-  return (text:gsub('^[^%s:]+%.lua:%d+: ', ''):gsub('^%[C%]: ', ''))
+  return (text:gsub('^[^%s:]+%.lua:%d+: ', ''):gsub('^%[C%]: ', ''):gsub('^deserialize error: ', ''):gsub(', while processing .*', ''))
 end
 
 -- "make_egress_path.FIELD: …" says again what the line above said.

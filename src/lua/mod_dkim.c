@@ -127,10 +127,8 @@ static int load_signer(void *arg, void **value, int64_t *expires_ms)
 	struct signer_params p;
 	struct tls_key *key = NULL;
 	int rc = opt_parse(&SIGNER, l->table, l->arena, &p);
-	if (rc < 0) {
-		err_prefix("deserialize error");
+	if (rc < 0)
 		return rc;
-	}
 	if ((rc = get_key(p.key, p.ttl / 1000000, &key)) < 0 || (rc = check_params(&p)) < 0) {
 		tls_key_unref(&key);
 		return rc;
@@ -164,7 +162,7 @@ static int make_signer(lua_State *L)
 	rc = ttl_cache_load(signers, buf_view(&name), load_signer, &l, &signer);
 	buf_fini(&name);
 	if (rc < 0)
-		return policy_raise(L, rc);
+		return policy_raise_opts(L, SIGNER.name);
 	policy_obj_push(L, &DKIM_SIGNER_OBJ, signer);
 	unref_signer(signer);
 	return 1;

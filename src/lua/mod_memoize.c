@@ -17,6 +17,7 @@
 #include "rt/sync.h"
 
 #define DEFAULT_POPULATE_MS 120000
+#define ERROR_TTL_MS 60000	/* what fails, often fails by waiting: not for each caller anew */
 
 struct params {
 	struct slice name;
@@ -45,7 +46,9 @@ struct entry {
 	struct list lru;	/* most recently used first */
 	char *key;
 	size_t key_len;
-	struct cached *value;	/* NULL while it is filled the first time */
+	struct cached *value;	/* NULL while it is filled the first time, and when that failed */
+	char *error;		/* the last population failed with this: it is not tried again for a while */
+	int64_t error_until_ms;
 	int64_t expires_ms;
 	uint64_t epoch;
 	struct fill *fill;	/* NULL: nobody is at it */
@@ -78,6 +81,7 @@ static void entry_free(struct cache *c, struct entry *e)
 	map_del(&c->entries, slice_new(e->key, e->key_len));
 	list_remove(&e->lru);
 	cached_unref(&e->value);
+	free(e->error);
 	free(e->key);
 	free(e);
 }
@@ -173,7 +177,7 @@ static void evict(struct cache *c)
 	}
 }
 
-enum look { LOOK_HIT, LOOK_WAIT, LOOK_FILL };
+enum look { LOOK_HIT, LOOK_WAIT, LOOK_FILL, LOOK_FAILED };
 
 /* What there is for KEY: a value (a reference in *VALUE), a population to wait for or to do (a reference in *FILL). */
 static enum look look_up(struct cache *c, struct slice key, struct cached **value, struct fill **fill)
@@ -193,6 +197,9 @@ static enum look look_up(struct cache *c, struct slice key, struct cached **valu
 	if (fresh(c, e)) {
 		*value = cached_ref(e->value);
 		found = LOOK_HIT;
+	} else if (e->error && rt_now_ms() < e->error_until_ms && (!c->with_epoch || e->epoch == policy_epoch())) {
+		err_set(E_POLICY, "%s", e->error);
+		found = LOOK_FAILED;
 	} else if (e->fill) {
 		found = LOOK_WAIT;
 	} else {
@@ -200,7 +207,7 @@ static enum look look_up(struct cache *c, struct slice key, struct cached **valu
 		rt_promise_init(&e->fill->done);
 		e->fill->refs = 1;
 	}
-	if (found != LOOK_HIT) {
+	if (found == LOOK_WAIT || found == LOOK_FILL) {
 		*fill = e->fill;
 		(*fill)->refs++;
 		*value = c->stale && e->value ? cached_ref(e->value) : NULL;
@@ -211,17 +218,23 @@ static enum look look_up(struct cache *c, struct slice key, struct cached **valu
 }
 
 /* Ends the population: the entry gets VALUE (taken over; NULL: it failed with ERROR), the waiters wake. */
-static void fill_end(struct cache *c, struct slice key, struct fill *f, struct cached *value, const char *error)
+static void fill_end(struct cache *c, struct slice key, struct fill *f, struct cached *value, const char *error, bool keep_error)
 {
 	rt_lock(&c->lock);
 	struct entry *e = map_get(&c->entries, key);
 	if (e && e->fill == f) {
 		e->fill = NULL;
 		fill_unref(f);
+		free(e->error);
+		e->error = NULL;
 		if (value) {
 			cached_unref(&e->value);
 			e->value = cached_ref(value);
 			e->expires_ms = rt_now_ms() + c->ttl_ms;
+			e->epoch = policy_epoch();
+		} else if (error && keep_error) {
+			e->error = xstrdup(error);
+			e->error_until_ms = rt_now_ms() + ERROR_TTL_MS;
 			e->epoch = policy_epoch();
 		} else if (!e->value) {
 			entry_free(c, e);
@@ -250,7 +263,7 @@ static int populate(lua_State *L, struct cache *c, struct slice key, struct fill
 	else if (late && rt_check() == 0)
 		rc = err_set(E_TIMEOUT, "timeout waiting for the cache to be populated: the function took longer than %lld ms", (long long)c->populate_ms);
 	lua_settop(L, top);
-	fill_end(c, key, f, value, rc < 0 && rt_check() == 0 ? err_text() : NULL);	/* canceled: the waiters try for themselves */
+	fill_end(c, key, f, value, rc < 0 && rt_check() == 0 ? err_text() : NULL, rc != -E_TIMEOUT);	/* canceled: the waiters try for themselves */
 	return rc;
 }
 
@@ -282,6 +295,10 @@ static int memoized_call(lua_State *L)
 		enum look found = look_up(c, key, &value, &f);
 		if (found == LOOK_HIT) {
 			rc = 0;
+			break;
+		}
+		if (found == LOOK_FAILED) {
+			rc = -E_POLICY;
 			break;
 		}
 		rc = found == LOOK_FILL ? populate(L, c, key, f, nargs) : wait_for(c, f);

@@ -196,6 +196,9 @@ static const struct short_form SHORT_FORMS[] = {
 	{ ", expected a sequence", ", expected table", true },
 	{ ", expected a map", ", expected table", true },
 	{ ", expected a list of addresses and networks", ", expected table", true },
+	{ ", in a rate such as ", "", false },
+	{ "invalid IP address syntax, in ", "invalid IP address syntax", false },
+	{ ", expected a field name", ", expected field identifier", false },
 };
 
 /* "invalid type: string "x", …" as "invalid type: string", */

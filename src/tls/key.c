@@ -66,7 +66,7 @@ static int load(struct slice data, int selection, const char *what, struct tls_k
 
 int tls_key_load_private(struct slice data, struct tls_key **out)
 {
-	return load(data, EVP_PKEY_KEYPAIR, "cannot load a private key (PEM or DER, PKCS#1 or PKCS#8)", out);
+	return load(data, EVP_PKEY_KEYPAIR, "failed to load private key (PEM or DER, PKCS#1 or PKCS#8)", out);
 }
 
 int tls_key_load_public(struct slice der, struct tls_key **out)

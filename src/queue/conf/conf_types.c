@@ -34,9 +34,9 @@ void conf_print_duration(struct arena *a, int64_t ns, struct val *out)
 int conf_read_ip(struct opt_ctx *c, const struct val *in, void *out)
 {
 	if (in->type != VAL_STR)
-		return opt_fail(c, in, "an IP address");
+		return opt_fail_type(c, in, "IP address");
 	if (ipaddr_parse(in->s, out) < 0 || (in->s.len > 0 && in->s.ptr[0] == '['))
-		return opt_fail(c, in, "an IP address (invalid IP address syntax)");
+		return opt_error(c, "invalid IP address syntax, in \"%.*s\"", (int)MIN(in->s.len, (size_t)200), in->s.ptr);
 	return 0;
 }
 
