@@ -313,7 +313,7 @@ static int wait_message_rates(struct dispatcher *d)
 static int deliver(struct dispatcher *d)
 {
 	int rc = wait_message_rates(d);
-	if (rc != 0 || queue_stopping())
+	if (rc != 0)
 		return rc < 0 ? rc : 0;
 	dispatch_phase(d, PHASE_DELIVERING);
 	int64_t start = rt_now_us_exact();
@@ -348,7 +348,7 @@ static enum step connect_step(struct dispatcher *d, bool *connected)
 	case CONNECT_NOTHING_TO_DO:
 		return STEP_END;
 	}
-	if (rt_check() < 0)
+	if (rt_check() < 0 || rc == -E_SHUTDOWN)
 		return STEP_END;
 	note_failure(d);
 	if (d->proto->more_candidates(d))
@@ -361,11 +361,8 @@ static enum step dispatch_loop(struct dispatcher *d)
 {
 	for (;;) {
 		bool connected;
-		if (d->proto->finished && d->proto->finished(d)) {
-			while (d->n_msgs > 0)	/* another session has a fresh plan for them */
-				sched_reinsert(dispatch_done(d, d->n_msgs - 1), context_of(WHY_PEER_CLOSED));
+		if (queue_stopping() || (d->proto->finished && d->proto->finished(d)))
 			return STEP_END;
-		}
 		if (d->n_msgs == 0 || d->batch_started_ms || d->delivered_this_connection >= dispatch_path(d)->max_deliveries_per_connection)
 			if (!wait_for_messages(d))
 				return STEP_END;
@@ -377,7 +374,7 @@ static enum step dispatch_loop(struct dispatcher *d)
 		int rc = deliver(d);
 		if (rt_check() < 0)
 			return STEP_END;
-		if (rc < 0)
+		if (rc < 0 && rc != -E_SHUTDOWN)
 			deliver_failed(d);
 	}
 }
@@ -409,8 +406,11 @@ static enum step dispatch_session(struct dispatcher *d)
 	return dispatch_loop(d);
 }
 
-/* Messages that nobody has dealt with: the fiber was ended in the middle. */
-static void return_messages(struct dispatcher *d)
+/*
+ * Messages that nobody has dealt with. When the session came to its end in order, another one gets them at once, with a fresh plan; when it was ended from
+ * outside, they wait a little.
+ */
+static void return_messages(struct dispatcher *d, enum step how)
 {
 	struct buf b = { 0 };
 	struct smtp_response r = response_of(451, 401, SLICE("KumoMTA internal: returning message to scheduled queue"));
@@ -427,6 +427,10 @@ static void return_messages(struct dispatcher *d)
 			if ((msg_flags(m) & (MSG_META_DIRTY | MSG_DATA_DIRTY)) && msg_save(m) < 0)
 				diag_error("kumo.queue", "a message could not be saved while stopping: %s", err_text());
 			msg_unref(&m);
+			continue;
+		}
+		if (how == STEP_END && !d->watchdog_fired && !d->abort_asked) {
+			sched_reinsert(m, context_of(WHY_PEER_CLOSED));
 			continue;
 		}
 		if (d->watchdog_fired) {
@@ -447,7 +451,7 @@ static void dispatch_end(struct dispatcher *d, enum step how)
 	if (how == STEP_END && rt_check() == 0)
 		d->proto->close(d);
 	rt_shield_enter(&sh);
-	return_messages(d);
+	return_messages(d, how);
 	d->proto->fini(d);
 	dispatch_disconnected(d);
 	leases_release(d);
