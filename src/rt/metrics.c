@@ -327,14 +327,34 @@ static void text_histogram(struct buf *b, const char *prefix, const struct metri
 	buf_printf(b, " %llu\n", (unsigned long long)total);
 }
 
+/* Families without labels appear when they have something to show, as the others do. */
+static bool is_untouched(const struct metric_family *f, const struct table *t)
+{
+	const struct metric *m;
+
+	if (map_len(&t->map) == 0)
+		return true;
+	if (f->labels[0] || f->kind == METRIC_GAUGE_K || (m = map_get(&t->map, SLICE(""))) == NULL)
+		return false;
+	if (m->h == NULL)
+		return metric_value(m) == 0;
+	for (int i = 0; i <= BUCKETS_MAX; i++)
+		if (atomic_load_explicit(&m->h->in[i], memory_order_relaxed))
+			return false;
+	return true;
+}
+
 static void text_family(struct buf *b, const char *prefix, struct metric_family *f)
 {
 	struct table *t = f->table;
 	struct map_iter it = { 0 };
 
 	rt_lock(&t->lock);
-	if (map_len(&t->map))
-		buf_printf(b, "# HELP %s%s %s\n# TYPE %s%s %s\n", prefix, f->name, f->help, prefix, f->name, KIND_NAME[f->kind]);
+	if (is_untouched(f, t)) {
+		rt_unlock(&t->lock);
+		return;
+	}
+	buf_printf(b, "# HELP %s%s %s\n# TYPE %s%s %s\n", prefix, f->name, f->help, prefix, f->name, KIND_NAME[f->kind]);
 	while (map_next(&t->map, &it)) {
 		const struct metric *m = it.value;
 		if (m->h) {
@@ -430,7 +450,7 @@ static bool json_family(struct buf *b, const char *prefix, struct metric_family 
 	bool first_value = true;
 
 	rt_lock(&t->lock);
-	if (map_len(&t->map) == 0) {
+	if (is_untouched(f, t)) {
 		rt_unlock(&t->lock);
 		return false;
 	}

@@ -386,7 +386,10 @@ int smtp_client_send(struct smtp_client *c, const struct smtp_mail *mail, struct
 	for (uint32_t i = 0; i < t.n; i++)
 		broken |= t.steps[i].rc < 0;
 	rc = judge_envelope(&t, broken);
-	if (rc != 0)
+	if (rc != 0) {
+		if (t.steps[t.n - 1].r.code == 354)
+			client_close(c); /* it waits for a message: whatever else is said would be part of one */
 		return rc < 0 ? rc : 0;
+	}
 	return finish(&t);
 }

@@ -187,6 +187,7 @@ static void failures_body(void *arg)
 	static const char *const closes[] = { "220 hi\r\n", "<", "250-x\r\n250 PIPELINING\r\n", "<", "<", "<", "250 ok\r\n", "!", NULL };
 	static const char *const hangs[] = { "220 hi\r\n", "<", "250 x\r\n", "<", "250 ok\r\n", "<", "250 ok\r\n", "<", "354 go\r\n", "@", "<", NULL };
 	static const char *const babbles[] = { "220 hi\r\n", "<", "250 x\r\n", "<", "250 ok\r\n", "<", "250 ok\r\n", "<", "354 go\r\n", "@", "what is this\r\n", "<", NULL };
+	static const char *const babbles_early[] = { "220 hi\r\n", "<", "250-x\r\n250 PIPELINING\r\n", "<", "<", "<", "what\r\n250 ok\r\n354 go\r\n", "<", NULL };
 	static const char *const leaves[] = { "220 hi\r\n", "<", "250 x\r\n421 4.4.2 idle\r\n", "!", NULL };
 	struct conversation v;
 
@@ -211,6 +212,12 @@ static void failures_body(void *arg)
 	assert_int_equal(v.r.how, SMTP_SENT_BROKEN);
 	assert_int_equal(v.r.command.len, 0);
 	assert_true(smtp_client_connected(v.c));
+	end(&v, NULL);
+	begin(&v, babbles_early, PIPE);
+	greet(&v);
+	send_data(&v, 1, "x\r\n");
+	assert_int_equal(v.r.how, SMTP_SENT_BROKEN);
+	assert_false(smtp_client_connected(v.c));
 	end(&v, NULL);
 	begin(&v, leaves, PLAIN);
 	greet(&v);
