@@ -8,6 +8,8 @@
 #include "rt/diag.h"
 #include "rt/fiber.h"
 
+#define STOP_MS 10000	/* without any hook ending */
+
 const struct policy_event LOG_HOOK_EVENT = { "should_enqueue_log_record", POLICY_MULTI };
 static int (*inserter)(struct msg *m);
 
@@ -39,13 +41,17 @@ static void count_running(int n)
 	rt_unlock(&running_lock);
 }
 
-void hooks_wait(void)
+bool hooks_wait(void)
 {
 	rt_lock(&running_lock);
 	while (running > 0)
-		if (rt_cond_wait(&running_cond, &running_lock, INT64_MAX) < 0)
+		if (rt_cond_wait(&running_cond, &running_lock, STOP_MS) < 0)
 			break;
+	bool all = running == 0;
+	if (!all)
+		diag_error("kumo.logs", "%lld log hooks did not end in time", (long long)running);
 	rt_unlock(&running_lock);
+	return all;
 }
 
 static int ask_policy(struct call *c, bool *wanted)

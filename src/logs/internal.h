@@ -71,7 +71,7 @@ void logger_count_backlog(const struct logger *l);
 void classifier_metrics_init(void);
 void hook_submit(struct logger *l, const struct log_draft *d);		/* Yields. */
 void disposition_call(struct logger *l, const struct log_draft *d);	/* Yields. */
-void hooks_wait(void);							/* until none is under way. Yields. */
+bool hooks_wait(void);							/* until none is under way; false: some hang. Yields. */
 bool hook_name_is_taken(const char *hook_name);
 extern const struct policy_event LOG_HOOK_EVENT;
 void acct_log_fini(void);
