@@ -28,7 +28,7 @@ static struct conf *check_conf(lua_State *L, int idx, enum conf_kind_id kind)
 	struct val v;
 	if (c)
 		return conf_ref(c);
-	policy_check_table(L, idx, CONF_OBJ[kind]->name);
+	policy_check_opts_table(L, idx, CONF_DESC[kind]->name);
 	int rc = policy_to_val_mode(L, idx, POLICY_VAL_RAW, policy_arena(L), &v);
 	if (rc == 0)
 		rc = conf_make(kind, &v, &c);

@@ -44,14 +44,14 @@ static int read_handling(struct opt_ctx *c, const struct val *in, void *out)
 			return 0;
 		}
 	if (in->type != VAL_STR)
-		return opt_fail_type(c, in, "one of `Ignore`, `LogThenRelay`, `LogThenDrop`, true or false");
-	return opt_fail(c, in, "one of `Ignore`, `LogThenRelay`, `LogThenDrop`, true or false");
+		return opt_fail_type(c, in, "a boolean value or one of 'Ignore', 'LogThenDrop' or 'LogThenRelay'");
+	return opt_fail(c, in, "a boolean value or one of 'Ignore', 'LogThenDrop' or 'LogThenRelay'");
 }
 
 static const struct opt_field FIELDS[] = {
-	OPT_BOOL(struct listener_domain, relay_to, "false", "mail to this domain is relayed, whoever sends it"),
 	OPT_CUSTOM(struct listener_domain, log_oob, read_handling, NULL, "what becomes of out-of-band bounces (RFC 3464)"),
 	OPT_CUSTOM(struct listener_domain, log_arf, read_handling, NULL, "what becomes of feedback reports (RFC 5965)"),
+	OPT_BOOL(struct listener_domain, relay_to, "false", "mail to this domain is relayed, whoever sends it"),
 	OPT_CUSTOM(struct listener_domain, relay_from, smtp_read_cidr_list, NULL, "clients that may send as this domain"),
 	OPT_DURATION(struct listener_domain, ttl, "60s", "how long the answer may be kept; ours is kept for the transaction"),
 	OPT_END
