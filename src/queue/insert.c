@@ -13,6 +13,7 @@
 #include "rt/diag.h"
 #include "rt/fiber.h"
 
+#define MANY 10000	/* messages in memory, from which on those found in the spool give up their envelopes */
 #define STOP_MS 5000	/* for deliveries that are on their way, unless their path says otherwise */
 
 static const struct policy_event EV_ENUMERATED = { "spool_message_enumerated", POLICY_SINGLE };
@@ -142,7 +143,11 @@ int queue_insert_spooled(struct msg *m)
 	buf_fini(&name);
 	if (rc < 0)
 		return rc;
-	if (set_next_due(q, m))
+	bool waits = set_next_due(q, m);
+	/* of a long queue most wait for a while even when they are due: their envelopes come back one by one */
+	if (waits && msg_count_in_memory() > MANY)
+		rc = msg_shrink(m);
+	if (waits && rc == 0)
 		rc = sched_insert(q, m, context_of(WHY_ENUMERATED));
 	sched_unref(&q);
 	return rc;
