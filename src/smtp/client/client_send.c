@@ -37,10 +37,12 @@ static bool has_8bit(struct slice s)
 {
 	size_t i = 0;
 
-	for (; i + 8 <= s.len; i += 8) {
-		uint64_t w;
-		memcpy(&w, s.ptr + i, 8);
-		if (w & 0x8080808080808080u)
+	for (; i + 64 <= s.len; i += 64) {
+		uint64_t w[8], all = 0;
+		memcpy(w, s.ptr + i, sizeof w);
+		for (size_t k = 0; k < ARRAY_LEN(w); k++)
+			all |= w[k];
+		if (all & 0x8080808080808080u)
 			return true;
 	}
 	for (; i < s.len; i++)
@@ -198,6 +200,15 @@ static void part_add(struct parts *ps, struct slice s)
 	ps->p[ps->n++] = s;
 }
 
+/* The next line break behind which a line begins with a dot. By memchr, line by line: glibc's memmem goes byte by byte for so short a needle. */
+static const char *dot_line(const char *p, const char *end)
+{
+	while ((p = memchr(p, '\n', (size_t)(end - p))) != NULL)
+		if (++p < end && *p == '.')
+			return p - 1;
+	return NULL;
+}
+
 /* Views of DATA, with a dot in front of every line that begins with one, and the end of the message (RFC 5321 4.5.2). */
 static struct parts stuff(struct slice data)
 {
@@ -207,7 +218,7 @@ static struct parts stuff(struct slice data)
 	if (data.len && data.ptr[0] == '.')
 		part_add(&ps, SLICE("."));
 	for (size_t at = 0; at < data.len;) {
-		const char *lf = memmem(data.ptr + at, data.len - at, "\n.", 2);
+		const char *lf = dot_line(data.ptr + at, data.ptr + data.len);
 		if (lf == NULL)
 			break;
 		at = (size_t)(lf - data.ptr) + 1;
