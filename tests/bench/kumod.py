@@ -12,6 +12,7 @@ kumo.on('init', function()
     kumo.define_spool { name = n, path = DIR .. '/spool/' .. n, kind = SPOOL_KIND, flush = FLUSH }
   end
   kumo.configure_local_logs { log_dir = DIR .. '/logs' }
+  kumo.configure_accounting_db_path(DIR .. '/accounting.db')
   kumo.start_esmtp_listener { listen = '127.0.0.1:0', hostname = 'mta.example', relay_hosts = { '127.0.0.1' }, max_messages_per_connection = 10000000 }
   kumo.start_http_listener { listen = '127.0.0.1:0' }
 end)
