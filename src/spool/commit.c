@@ -40,7 +40,7 @@ static struct {
 	pthread_cond_t wake;
 	/* under lock */
 	struct list queue;
-	size_t stores, removes;		/* in the queue */
+	_Atomic size_t stores, removes;	/* in the queue; removes is looked at without the lock too */
 	bool stop;
 	/* immutable while the thread runs */
 	struct store *meta, *data;
@@ -419,7 +419,7 @@ int commit_remove(struct uuid id)
 {
 	struct op *op = xzalloc(sizeof *op);
 	op->id = id;
-	if (__atomic_load_n(&g.removes, __ATOMIC_RELAXED) > REMOVES_MAX)
+	if (atomic_load_explicit(&g.removes, memory_order_relaxed) > REMOVES_MAX)
 		return submit_and_wait(op);
 	atomic_init(&op->refs, 1);
 	int rc = submit(op);
