@@ -78,6 +78,8 @@ void api_suspend_ready_q_get(struct api_call *c);
 void api_suspend_ready_q_delete(struct api_call *c);
 void api_rebind(struct api_call *c);
 void api_xfer(struct api_call *c);
+void api_trace_smtp_server(struct api_call *c);
+void api_trace_smtp_client(struct api_call *c);
 void api_xfer_inject(struct api_call *c);
 void xfer_register(void);	/* its event and the queues' protocol */
 void api_xfer_cancel(struct api_call *c);

@@ -37,6 +37,8 @@ const struct api_endpoint KUMOD_ENDPOINTS[] = {
 	{ "POST", ADMIN "abort-ready-q-conn/v1", api_abort_ready_q_conn, "end one connection of a ready queue", .request = "AbortReadyQConnV1Request", .statuses = "404" },
 	{ "GET", ADMIN "resolve-egress-path/v1", api_resolve_egress_path, "how mail would go from a source to a domain", .params = "(domain! string; source string?)",
 	  .response = "ResolveEgressPathV1Response" },
+	{ "GET", ADMIN "trace-smtp-server/v1", api_trace_smtp_server, "a WebSocket that tells what receptions do", .upgrades = true },
+	{ "GET", ADMIN "trace-smtp-client/v1", api_trace_smtp_client, "a WebSocket that tells what deliveries do", .upgrades = true },
 	{ "GET", "/api-docs/openapi.json", api_openapi, "this interface as an OpenAPI document", .hidden = true },
 	{ "GET", "/rapidoc", api_rapidoc, "this interface as a page", .hidden = true },
 	{ NULL, NULL, NULL, NULL },
