@@ -333,7 +333,7 @@ static int compare_ids(const void *a, const void *b)
 	return memcmp(a, b, sizeof(struct uuid));
 }
 
-static int local_walk_begin(struct store *s, bool values, struct store_walk **out)
+static int local_walk_begin(struct store *s, bool values, const struct uuid *after, struct store_walk **out)
 {
 	struct local_walk *w = xzalloc(sizeof *w);
 	char hex[33];
@@ -342,6 +342,8 @@ static int local_walk_begin(struct store *s, bool values, struct store_walk **ou
 	collect(w, openat(w->l->data_fd, ".", O_DIRECTORY | O_RDONLY | O_CLOEXEC), hex, 0);
 	if (w->n > 0)
 		qsort(w->ids, w->n, sizeof *w->ids, compare_ids);
+	while (after != NULL && w->pos < w->n && compare_ids(&w->ids[w->pos], after) <= 0)
+		w->pos++;
 	*out = (struct store_walk *)w;
 	return 0;
 }

@@ -265,13 +265,17 @@ struct rocks_walk {
 	struct rocks *r;
 	rocksdb_readoptions_t *read;
 	rocksdb_iterator_t *it;
-	bool begun;
+	struct uuid after;
+	bool has_after, begun;
 };
 
-static int rocks_walk_begin(struct store *s, bool values, struct store_walk **out)
+static int rocks_walk_begin(struct store *s, bool values, const struct uuid *after, struct store_walk **out)
 {
 	struct rocks_walk *w = xzalloc(sizeof *w);
 	w->r = (struct rocks *)s;
+	w->has_after = after != NULL;
+	if (after != NULL)
+		w->after = *after;
 	w->read = rocksdb_readoptions_create();
 	rocksdb_readoptions_set_fill_cache(w->read, 0);	/* seen once: leave the cache to those who come back */
 	w->it = rocksdb_create_iterator(w->r->db, w->read);
@@ -285,6 +289,8 @@ static bool rocks_walk_next(struct store_walk *sw, struct uuid *id, struct slice
 	for (;;) {
 		if (w->begun)
 			rocksdb_iter_next(w->it);
+		else if (w->has_after)
+			rocksdb_iter_seek(w->it, (const char *)w->after.bytes, sizeof w->after.bytes);
 		else
 			rocksdb_iter_seek_to_first(w->it);
 		w->begun = true;
@@ -292,6 +298,8 @@ static bool rocks_walk_next(struct store_walk *sw, struct uuid *id, struct slice
 			return false;
 		size_t len;
 		const char *key = rocksdb_iter_key(w->it, &len);
+		if (w->has_after && len == sizeof w->after.bytes && memcmp(key, w->after.bytes, len) == 0)
+			continue;
 		if (len == sizeof id->bytes) {	/* nothing else is a message */
 			memcpy(id->bytes, key, len);
 			value->ptr = rocksdb_iter_value(w->it, &value->len);
@@ -410,6 +418,7 @@ const struct store_kind STORE_ROCKSDB = {
 	.walk_begin = rocks_walk_begin,
 	.walk_next = rocks_walk_next,
 	.walk_end = rocks_walk_end,
+	.walk_pins = true,
 	.compact = rocks_compact,
 	.shrink = rocks_shrink,
 	.monitor = rocks_monitor,

@@ -25,10 +25,11 @@ struct store_kind {
 	/* 0 when every write went well; else some rc of W tells. SYNC: survives loss of power when it returns. */
 	int (*write)(struct store *s, struct store_write *w, size_t n, bool sync);
 	int (*get)(struct store *s, struct uuid id, char **data, size_t *len);	/* malloc'd; -E_NOENT */
-	/* In key order. VALUES false: ids only (cheaper where the store can). */
-	int (*walk_begin)(struct store *s, bool values, struct store_walk **out);
+	/* In key order, behind AFTER (NULL: from the first). VALUES false: ids only (cheaper where the store can). */
+	int (*walk_begin)(struct store *s, bool values, const struct uuid *after, struct store_walk **out);
 	bool (*walk_next)(struct store_walk *w, struct uuid *id, struct slice *value);	/* value.ptr NULL: cannot be read, err_text says why */
 	int (*walk_end)(struct store_walk *w);					/* -E_IO: it ended early */
+	bool walk_pins;		/* a walk keeps what is removed meanwhile: a long one should begin anew now and then */
 	int (*compact)(struct store *s);
 	int64_t (*shrink)(struct store *s);	/* gives memory back: bytes */
 	/* Every few seconds: metrics, and whether the store still works. NULL: nothing to watch. */

@@ -14,6 +14,7 @@
 
 #define BATCH 256
 #define SWEEP_BATCH 512
+#define SWEEP_RENEW 64		/* batches of one walk, see walk_pins */
 #define SWEEP_PAUSE_MS 20	/* a sweep reads the whole data store: leave the disk to others */
 
 struct batch {
@@ -78,14 +79,15 @@ static void batch_wait(struct batch *b)
 
 struct walking {
 	struct store *store;
-	bool values;
+	bool values, has_after;
+	struct uuid after;
 	struct store_walk *walk;
 };
 
 static int begin_walk(void *arg)
 {
 	struct walking *w = arg;
-	return w->store->kind->walk_begin(w->store, w->values, &w->walk);
+	return w->store->kind->walk_begin(w->store, w->values, w->has_after ? &w->after : NULL, &w->walk);
 }
 
 static int end_walk(void *arg)
@@ -167,7 +169,11 @@ static int sweep_batch(void *arg)
 		struct slice value;
 		if (!s->walk.store->kind->walk_next(s->walk.walk, &id, &value)) {
 			s->end = true;
-		} else if (uuid_v1_us(id) < spool_state.start_us && !has_envelope(id)) {
+			break;
+		}
+		s->walk.after = id;
+		s->walk.has_after = true;
+		if (uuid_v1_us(id) < spool_state.start_us && !has_envelope(id)) {
 			if (s->n == s->cap)
 				s->orphans = xreallocarray(s->orphans, s->cap = s->cap ? 2 * s->cap : 64, sizeof *s->orphans);
 			s->orphans[s->n++] = id;
@@ -196,10 +202,16 @@ int spool_sweep(uint64_t *removed)
 	int rc = spool_blocking(begin_walk, &s.walk);
 	if (rc < 0)
 		return rc;
-	while (rc == 0 && !s.end) {
+	for (int n = 1; rc == 0 && !s.end; n++) {
 		spool_blocking(sweep_batch, &s);
-		if (!s.end)
-			rc = rt_sleep_ms(SWEEP_PAUSE_MS);
+		if (s.end || (rc = rt_sleep_ms(SWEEP_PAUSE_MS)) < 0)
+			break;
+		if (s.walk.store->kind->walk_pins && n % SWEEP_RENEW == 0) {
+			if ((rc = spool_blocking(end_walk, &s.walk)) < 0 || (rc = spool_blocking(begin_walk, &s.walk)) < 0) {
+				free(s.orphans);
+				return rc;
+			}
+		}
 	}
 	int end = spool_blocking(end_walk, &s.walk);
 	if (rc == 0)
