@@ -130,8 +130,11 @@ static int domain_normalize(struct slice s, struct arena *a, struct slice *out)
 		int rc = idn2_lookup_u8((uint8_t *)text, (uint8_t **)&idn, IDN2_NFC_INPUT | IDN2_NONTRANSITIONAL);
 		if (rc != IDN2_OK)
 			return err_set(E_INVAL, "%.*s: not a domain name: %s", SLICE_ARG(s), idn2_strerror(rc));
-		s = arena_dup(a, slice_from_cstr(idn));
+		struct slice mapped = arena_dup(a, slice_from_cstr(idn));
 		idn2_free(idn);
+		if (mapped.len == 0 || domain_len(mapped) != mapped.len)	/* characters that map to nothing, or to dots */
+			return err_set(E_INVAL, "%.*s: not a domain name: it maps to `%.*s`", SLICE_ARG(s), SLICE_ARG(mapped));
+		s = mapped;
 	} else if (!lower) {
 		char *text = arena_strdup(a, s);
 		for (size_t i = 0; i < s.len; i++)
