@@ -258,7 +258,13 @@ static int make_rebind(struct client *c, const struct args *a, struct val *body)
 	return put_data(c, a, body);
 }
 
-int kcli_rebind(const struct args *a) { return send_and_print(a, "/api/admin/rebind/v1", make_rebind, false); }
+int kcli_rebind(const struct args *a)
+{
+	int rc = send_and_print(a, "/api/admin/rebind/v1", make_rebind, false);
+	if (rc == 0)
+		fprintf(stderr, "NOTE: Rebind always runs asynchronously\n");
+	return rc;
+}
 
 /* --- xfer -------------------------------------------------------------------------------------------------------------- */
 
