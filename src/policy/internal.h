@@ -54,6 +54,7 @@ struct policy_state {
 	bool loading;		/* the top level is running: kumo.on is allowed */
 	const char *event;	/* the running event; NULL: none */
 	unsigned hook_turns;
+	size_t foreign_bytes;	/* of messages that its collector does not see, since it was leased */
 };
 
 static inline struct policy_state *policy_state_of(lua_State *L)

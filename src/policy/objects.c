@@ -3,7 +3,11 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include "base/xalloc.h"
+#include "msg/msg.h"
 #include "policy/arg.h"
+#include "policy/internal.h"
+
+#define MSG_BYTES 1024	/* a handle and its envelope */
 
 static void *ref_msg(void *m)
 {
@@ -65,7 +69,10 @@ struct policy_address *policy_address_create(const struct smtp_path *path)
 
 void policy_push_msg(lua_State *L, struct msg *m)
 {
+	struct msg_body *body = msg_body_if_loaded(m);
 	policy_obj_push(L, &MSG_OBJ, m);
+	policy_state_of(L)->foreign_bytes += MSG_BYTES + (body ? body->len : 0);
+	msg_body_unref(&body);
 }
 
 void policy_push_address(lua_State *L, const struct smtp_path *path)

@@ -14,6 +14,7 @@
 #include "rt/loop.h"
 
 #define POOLS_MAX 256
+#define FOREIGN_MAX_KB 1024	/* the most that one use of a state counts for: a step of the collector must stay short */
 
 struct pool {
 	struct list idle;	/* newest first */
@@ -91,6 +92,10 @@ void policy_state_return(struct policy_state *st)
 	int shards = MAX(rt_shard_count(), 1);
 	st->uses++;
 	arena_reset(st->arena);
+	if (st->foreign_bytes > 0) {	/* or a state keeps hundreds of messages in memory that have long been delivered */
+		lua_gc(st->L, LUA_GCSTEP, (int)MIN(st->foreign_bytes / 1024 + 1, (size_t)FOREIGN_MAX_KB));
+		st->foreign_bytes = 0;
+	}
 	if (worn_out(st) || p->n >= (size_t)(max_spare / shards + 1)) {
 		policy_state_destroy(&st);
 		return;
