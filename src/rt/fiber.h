@@ -17,8 +17,13 @@
  *	if (rt_deadline_pop(&d))
  *		…it was this deadline that passed (rc == -E_TIMEOUT)…
  *
- * Stacks: 256 KiB of address space (512 for policy calls), committed lazily, a guard page below, pooled; the part under a parked
- * fiber's stack pointer is given back with MADV_DONTNEED when it had gone deep.
+ * Stacks: 512 KiB of address space (Lua calling C calling Lua may need 430), committed lazily, a guard below, pooled; when a fiber has waited
+ * half a second for input, what lies under its stack pointer is given back with MADV_DONTNEED. When no stack can be had (vm.max_map_count), a
+ * new fiber waits until another one ends, and the diagnostic log says what to raise.
+ *
+ * The cause text (err_text) is one buffer a shard; a fiber keeps a copy while another runs, and only if there is a text.
+ *
+ * script/gdb/fibers.py shows them in gdb.
  *
  * Thread:  rt_fiber_cancel, _ref, _unref, _join and rt_fiber_spawn_on from any; the rest on the fiber's own shard.
  * Memory:  a fiber is freed when it has ended and its last reference is gone.
