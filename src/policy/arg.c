@@ -21,7 +21,8 @@ static void put_place(lua_State *L, int idx, const char *self, char *out, size_t
 {
 	lua_Debug ar;
 	char fn[128] = "";
-	if (lua_getstack(L, 0, &ar) && lua_getinfo(L, "n", &ar) && ar.name) {
+	bool called = lua_getstack(L, 0, &ar) && lua_getinfo(L, "nf", &ar);
+	if (called && ar.name) {
 		bool meta = strcmp(ar.namewhat, "metamethod") == 0;
 		bool method = meta || strcmp(ar.namewhat, "method") == 0 || strcmp(ar.namewhat, "field") == 0;
 		const struct policy_obj_type *t = NULL;
@@ -29,7 +30,14 @@ static void put_place(lua_State *L, int idx, const char *self, char *out, size_t
 			snprintf(fn, sizeof fn, " to `%s.%s`", self, ar.name);
 		else if (method && policy_obj_any(L, 1, &t))
 			snprintf(fn, sizeof fn, " to `%s.%s%s`", t->name, meta ? "__" : "", ar.name);
+	} else if (called) {	/* by C, as pcall does: Lua does not know the name then */
+		const struct policy_obj_type *t = NULL;
+		const char *name = policy_obj_any(L, 1, &t) ? policy_obj_method_name(t, lua_tocfunction(L, -1)) : NULL;
+		if (name)
+			snprintf(fn, sizeof fn, " to `%s.%s`", self ? self : t->name, name);
 	}
+	if (called)
+		lua_pop(L, 1);
 	if (self && *fn)
 		snprintf(out, len, "bad argument `self`%s: ", fn);
 	else

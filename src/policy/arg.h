@@ -49,6 +49,7 @@ int policy_to_val_mode(lua_State *L, int idx, enum policy_val_mode mode, struct 
 
 /* The object at IDX, whatever its type, or NULL. */
 void *policy_obj_any(lua_State *L, int idx, const struct policy_obj_type **type);
+const char *policy_obj_method_name(const struct policy_obj_type *t, lua_CFunction f);	/* NULL: none of its methods */
 
 /* kumo.reject and kumo.disconnect: ends the event with an SMTP reply, unless the policy catches it. */
 int policy_raise_reject(lua_State *L, int code, struct slice text, enum policy_reject_mode mode) __attribute__((noreturn));

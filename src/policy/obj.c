@@ -84,6 +84,18 @@ static int obj_index(lua_State *L)
 	return lua_tocfunction(L, lua_upvalueindex(2))(L);	/* within this frame, so that errors name the metamethod */
 }
 
+const char *policy_obj_method_name(const struct policy_obj_type *t, lua_CFunction f)
+{
+	size_t i = 0;
+	while (i < n_types && types[i].type != t)
+		i++;
+	for (size_t r = 0; i < n_types && r < REGS_MAX && types[i].regs[r]; r++)
+		for (const luaL_Reg *m = types[i].regs[r]; m->name; m++)
+			if (m->func == f)
+				return m->name;
+	return NULL;
+}
+
 /* Pushes a metatable for T. */
 static void make_metatable(lua_State *L, const struct policy_obj_type *t)
 {
