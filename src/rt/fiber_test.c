@@ -2,6 +2,7 @@
 #include <fenv.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include "rt/offload.h"
 #include "rt/test_util.h"
@@ -283,6 +284,45 @@ static void signals(void **state)
 	run_in_runtime(1, signal_body, NULL);
 }
 
+static __attribute__((noinline)) int never_returns(volatile int *n)
+{
+	volatile char frame[200];
+
+	frame[0] = (char)(*n)++;
+	return *n > 0 ? never_returns(n) + frame[0] : 0;
+}
+
+static void overflow_body(void *arg)
+{
+	volatile int n = 0;
+	never_returns(&n);
+}
+
+static void overflow_is_named(void **state)
+{
+	char text[200] = "";
+	int fd[2], status;
+
+#if CONTEXT_ASAN || CONTEXT_TSAN
+	skip();
+#endif
+	assert_int_equal(pipe(fd), 0);
+	pid_t pid = fork();
+	if (pid == 0) {
+		dup2(fd[1], STDERR_FILENO);
+		signal(SIGSEGV, SIG_DFL); /* cmocka's */
+		run_in_runtime(1, overflow_body, NULL);
+		_exit(0);
+	}
+	close(fd[1]);
+	for (ssize_t n, at = 0; (n = read(fd[0], text + at, sizeof text - 1 - (size_t)at)) > 0;)
+		at += n;
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV);
+	assert_string_equal(text, "fatal: stack overflow in fiber \"main\"\n");
+	close(fd[0]);
+}
+
 #define SWITCHES 1000000
 static void spin(void *arg)
 {
@@ -313,7 +353,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(order), cmocka_unit_test(registers), cmocka_unit_test(cancel), cmocka_unit_test(deadlines), cmocka_unit_test(shield),
 		cmocka_unit_test(err_is_the_fibers_own), cmocka_unit_test(stop_unwinds), cmocka_unit_test(stop_from_outside),
-		cmocka_unit_test(stacks_are_reused), cmocka_unit_test(signals), cmocka_unit_test(speed),
+		cmocka_unit_test(stacks_are_reused), cmocka_unit_test(signals), cmocka_unit_test(overflow_is_named),
+		cmocka_unit_test(speed),
 	};
 	return cmocka_run_group_tests_name("fiber", tests, NULL, NULL);
 }

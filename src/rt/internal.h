@@ -129,6 +129,10 @@ int64_t clock_real_ms(void);		/* monotonic, whatever rt_clock_virtual said */
 void clock_advance(int64_t to_ms);
 void clock_unset_virtual(void);		/* for tests */
 
+/* crash.c */
+void crash_thread_init(void);
+void crash_thread_fini(void);
+
 /* offload.c */
 int offload_start(int threads);
 void offload_stop(void);

@@ -290,6 +290,7 @@ static void shard_loop(struct rt_shard *s)
 	rt_tl_shard = s;
 	struct err_text *outer_err = err_swap(&s->err);
 	context_init_thread(&s->loop_ctx);
+	crash_thread_init();
 	rt_timer_init(&s->idle_timer, fiber_idle_trim);
 	for (;;) {
 		s->now_ms = clock_read_ms();
@@ -313,6 +314,7 @@ static void shard_loop(struct rt_shard *s)
 			poll_real(s);
 	}
 	rt_timer_stop(&s->idle_timer);
+	crash_thread_fini();
 	err_swap(outer_err);
 	rt_tl_shard = NULL;
 }
