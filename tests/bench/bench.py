@@ -47,15 +47,16 @@ def run_relay(name, c, tools, bin_dir, scratch, mta):
     finally:
         run.stop()
         sink.stop()
-    row.update(mta=mta, case=name)
-    return row
+    return dict({"mta": mta, "case": name}, **{k: round(v, 2) for k, v in row.items()})
+
+
+COLUMNS = (("msgs_per_s", "%8.0f msg/s"), ("cpu_s_per_10k", "%7.2f CPU-s/10k"), ("peak_rss_mb", "%7.0f MB peak"))
 
 
 def show(row):
-    if "msgs_per_s" in row:
-        print("%-8s %-26s %8.0f msg/s %7.2f CPU-s/10k %7.0f MB peak" % (row["mta"], row["case"], row["msgs_per_s"], row["cpu_s_per_10k"], row["peak_rss_mb"]), flush=True)
-    else:
-        print("%-8s %-26s %s" % (row["mta"], row["case"], "  ".join("%s %s" % kv for kv in row.items() if kv[0] not in ("mta", "case"))), flush=True)
+    cells = [form % row[k] for k, form in COLUMNS if k in row]
+    cells += ["%s %s" % (k, v) for k, v in row.items() if k not in ("mta", "case") and k not in dict(COLUMNS)]
+    print("%-8s %-26s %s" % (row["mta"], row["case"], "  ".join(cells)), flush=True)
 
 
 def main():
@@ -81,12 +82,14 @@ def main():
             if (a.case and name not in a.case) or (a.quick and not a.case and not c["quick"]):
                 continue
             for mta in ["kumod"] + (["postfix"] if c["postfix"] and not a.no_postfix else []):
-                rows.append(run_relay(name, c, tools, a.bin, scratch, mta))
-                show(rows[-1])
+                row = run_relay(name, c, tools, a.bin, scratch, mta)
+                show(row)
+                row.pop("tail_s", None)     # shown only: relay rows have the same keys for both
+                rows.append(row)
         for name, f in extra.CASES.items():
             if (a.case and name not in a.case) or (a.quick and not a.case and name not in extra.QUICK):
                 continue
-            row = dict(f(tools, a.bin, scratch), mta="kumod", case=name)
+            row = dict({"mta": "kumod", "case": name}, **f(tools, a.bin, scratch))
             rows.append(row)
             show(row)
     finally:

@@ -1,9 +1,9 @@
 """The rows that are no plain relay: memory, latency, restart, HTTP, many queues."""
-import json, socket, statistics, threading, time, urllib.request
+import json, os, shutil, socket, statistics, subprocess, threading, time, urllib.request
 from kumod import KumodRun
 from peers import cpu_seconds, peak_mb
 
-CASES, QUICK = {}, ("idle-daemon", "idle-sessions-5000", "latency-200")
+CASES, QUICK = {}, ("idle-daemon", "idle-sessions-5000", "latency-200", "http-inject", "deferred-100k", "queues-50k", "lua-state")
 
 
 def case(name):
@@ -42,7 +42,7 @@ class Running:
 def _(tools, bin_dir, scratch):
     with Running(tools, bin_dir, scratch) as run:
         time.sleep(2)
-        return {"rss_mb": round(run.rss_mb(), 1)}
+        return {"rss_mb": round(run.rss_mb(), 1), "peak_rss_mb": round(peak_mb(run.pid), 1)}
 
 
 @case("idle-sessions-5000")
@@ -60,7 +60,7 @@ def _(tools, bin_dir, scratch):
         after = run.rss_mb()
         for s in socks:
             s.close()
-        return {"mb_for_5000": round(after - before, 1), "kb_each": round((after - before) * 1024 / 5000, 1)}
+        return {"peak_rss_mb": round(peak_mb(run.pid), 1), "mb_for_5000": round(after - before, 1), "kb_each": round((after - before) * 1024 / 5000, 1)}
 
 
 @case("latency-200")
@@ -126,11 +126,12 @@ def _(tools, bin_dir, scratch):
         end = time.time() + 10
         while len(arrived) < 2200 and time.time() < end:
             time.sleep(0.05)
+        peak = peak_mb(run.pid)
     finally:
         run.stop()
         srv.close()
     d = sorted((arrived[k] - sent[k]) * 1000 for k in arrived if int(k) >= 200)
-    return {"p50_ms": round(max(0.0, statistics.median(d)), 2), "p99_ms": round(max(0.0, d[int(len(d) * .99)]), 2), "n": len(d)}
+    return {"p50_ms": round(max(0.0, statistics.median(d)), 2), "p99_ms": round(max(0.0, d[int(len(d) * .99)]), 2), "n": len(d), "peak_rss_mb": round(peak, 1)}
 
 
 @case("deferred-100k")
@@ -153,14 +154,14 @@ def _(tools, bin_dir, scratch):
                 break
             time.sleep(0.5)
         time.sleep(5)
-        used = run.rss_mb()
+        used, peak = run.rss_mb(), peak_mb(run.pid)
         run.stop()
         stop_s = run.stop_s
         run.start()
         ready = run.ready_after
         time.sleep(3)
         again = run.rss_mb()
-        return {"bytes_each": round((used - before) * 1048576 / n), "bytes_each_after_restart": round((again - before) * 1048576 / n), "ready_s": round(ready, 2), "stop_s": round(stop_s, 2)}
+        return {"peak_rss_mb": round(peak, 1), "bytes_each": round((used - before) * 1048576 / n), "bytes_each_after_restart": round((again - before) * 1048576 / n), "ready_s": round(ready, 2), "stop_s": round(stop_s, 2)}
     finally:
         run.stop()
         sink.stop()
@@ -190,13 +191,29 @@ def _(tools, bin_dir, scratch):
 def _(tools, bin_dir, scratch):
     """Accept and defer for 50,000 queues; memory for each; how long the stop takes."""
     with Running(tools, bin_dir, scratch, zones="{}", retry="10h", extra="kumo.on('http_message_generated', function(msg) msg:set_meta('campaign', msg:recipient().user) end)\n") as run:
-        before, cpu, n = run.rss_mb(), cpu_seconds(run.pid), 50000
+        before, cpu, n, start = run.rss_mb(), cpu_seconds(run.pid), 50000, time.time()
         for i in range(0, n, 1000):
             post(run, {"envelope_sender": "s@from.example", "content": "Subject: x\r\n\r\nx", "recipients": [{"email": "r%d@nowhere.example" % k} for k in range(i, i + 1000)]})
+        rate = n / (time.time() - start)
         time.sleep(10)
-        row = {"cpu_s_per_10k_": round((cpu_seconds(run.pid) - cpu) / 5, 2), "kb_a_queue": round((run.rss_mb() - before) * 1024 / n, 2), "peak_mb": round(peak_mb(run.pid))}
+        row = {"msgs_per_s": round(rate), "cpu_s_per_10k": round((cpu_seconds(run.pid) - cpu) / 5, 2), "peak_rss_mb": round(peak_mb(run.pid)),
+               "kb_a_queue": round((run.rss_mb() - before) * 1024 / n, 2)}
     row["stop_s"] = round(run.stop_s, 2)
     return row
+
+
+@case("lua-state")
+def _(tools, bin_dir, scratch):
+    """A Lua state under the example policy: to make it, to run the policy's top level in it, an event call in one that waits, memory."""
+    top = os.path.realpath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", ".."))
+    etc = os.path.join(scratch, "etc")
+    shutil.copytree(os.path.join(top, "share", "etc"), etc)
+    with open(os.path.join(etc, "example.lua")) as f:
+        text = f.read().replace("'/opt/kumomta/etc/policy/'", "'%s/'" % etc)
+    with open(os.path.join(etc, "bench.lua"), "w") as f:
+        f.write("package.path = '%s/share/?.lua;' .. package.path\n%s" % (top, text))
+    bench = os.path.join(os.path.dirname(os.path.realpath(os.path.join(bin_dir, "kumod"))), "state_bench")
+    return json.loads(subprocess.run([bench, etc + "/bench.lua"], check=True, stdout=subprocess.PIPE, timeout=60).stdout)
 
 
 def destinations(n):
