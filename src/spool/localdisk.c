@@ -3,8 +3,9 @@
  * LocalDisk as a store: PATH/data/aa/bb/cc/dd/REST, a file for each id. A file is made in PATH/new and renamed into place, so that nobody ever
  * sees half of one. PATH/lock is held (flock) and names the owner.
  *
- * The first bytes of an id change every 100 ns, so nearly each file has a folder of its own: a removal takes empty folders away again, up
- * to the second level.
+ * The first bytes of an id change every 100 ns, so nearly each file has two folders of its own. They are taken away with the file, and
+ * kept in PATH/new for the next one: making and deleting folders is what this kind costs most (ext4 looks for an inode that was not
+ * deleted of late). Files are not kept: after a loss of power one could show what it held before.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -19,10 +20,16 @@
 #include "spool/store.h"
 
 #define NAME_LEN 36	/* aa/bb/cc/dd/ and 24 digits */
+#define LEVEL_2 5	/* length of aa/bb */
+#define LEVEL_3 8
+#define LEVEL_4 11
+#define SPARE_MAX 512
 
 struct local {
 	struct store store;
 	int lock_fd, data_fd, new_fd;
+	/* owned by the writer */
+	unsigned n_spare;	/* empty folders new/d0, new/d1, … */
 };
 
 static void name_of(struct uuid id, char out[NAME_LEN + 1])
@@ -70,9 +77,66 @@ static int open_folder(struct local *l, const char *name, int *fd)
 	return rc;
 }
 
+static char *spare_name(unsigned n, char out[16])
+{
+	snprintf(out, 16, "d%u", n);
+	return out;
+}
+
+/* Makes the folder NAME below data/, from a spare one where there is one. 0: it is there; -1 and errno. */
+static int get_folder(struct local *l, const char *name)
+{
+	char spare[16];
+	if (l->n_spare == 0)
+		return mkdirat(l->data_fd, name, 0755) == 0 || errno == EEXIST ? 0 : -1;
+	if (renameat(l->new_fd, spare_name(l->n_spare - 1, spare), l->data_fd, name) == 0) {
+		l->n_spare--;
+		return 0;
+	}
+	if (errno == EEXIST || errno == ENOTEMPTY)
+		return 0;
+	if (errno == ENOENT && faccessat(l->new_fd, spare, F_OK, 0) != 0) {	/* somebody tidied up */
+		l->n_spare = 0;
+		return mkdirat(l->data_fd, name, 0755) == 0 || errno == EEXIST ? 0 : -1;
+	}
+	return -1;
+}
+
+static bool is_empty(struct local *l, const char *name)
+{
+	char entries[512];
+	int fd = openat(l->data_fd, name, O_DIRECTORY | O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return false;
+	bool empty = true;
+	ssize_t n = getdents64(fd, entries, sizeof entries);
+	for (ssize_t at = 0; at < n;) {
+		const struct dirent64 *e = (const struct dirent64 *)(entries + at);
+		empty &= strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0;
+		at += e->d_reclen;
+	}
+	close(fd);
+	return empty && n > 0;
+}
+
+/* Takes the folder NAME below data/ away if it is empty; false: it is still there. */
+static bool drop_folder(struct local *l, const char *name)
+{
+	char spare[16];
+	if (l->n_spare >= SPARE_MAX)
+		return unlinkat(l->data_fd, name, AT_REMOVEDIR) == 0;
+	if (!is_empty(l, name) || renameat(l->data_fd, name, l->new_fd, spare_name(l->n_spare, spare)) != 0)
+		return false;
+	l->n_spare++;
+	return true;
+}
+
 static void local_close(struct store *s)
 {
 	struct local *l = (struct local *)s;
+	char spare[16];
+	while (l->n_spare > 0)
+		unlinkat(l->new_fd, spare_name(--l->n_spare, spare), AT_REMOVEDIR);
 	int fds[] = { l->new_fd, l->data_fd, l->lock_fd };
 	for (size_t i = 0; i < ARRAY_LEN(fds); i++)
 		if (fds[i] >= 0)
@@ -81,15 +145,15 @@ static void local_close(struct store *s)
 	free(l);
 }
 
-/* What a crash left in new/ was never acknowledged. */
+/* What a crash left in new/: files that were never acknowledged, spare folders. */
 static void clear_new(struct local *l)
 {
 	DIR *d = fdopendir(dup(l->new_fd));
 	if (d == NULL)
 		return;
 	for (struct dirent *e; (e = readdir(d)) != NULL;)
-		if (e->d_name[0] != '.')
-			unlinkat(l->new_fd, e->d_name, 0);
+		if (e->d_name[0] != '.' && unlinkat(l->new_fd, e->d_name, 0) != 0)
+			unlinkat(l->new_fd, e->d_name, AT_REMOVEDIR);
 	closedir(d);
 }
 
@@ -157,13 +221,25 @@ static int write_new(struct local *l, struct store_write *w, bool sync, int *fd)
 static int make_parents(struct local *l, const char *name)
 {
 	char part[NAME_LEN + 1];
-	for (int len = 2; len <= 11; len += 3) {
-		memcpy(part, name, (size_t)len);
-		part[len] = '\0';
-		if (mkdirat(l->data_fd, part, 0755) != 0 && errno != EEXIST)
-			return err_errno(E_IO, "failed to create dir structure for %s/data/%s", l->store.path, name);
+	memcpy(part, name, sizeof part);
+	part[LEVEL_3] = '\0';
+	int rc = get_folder(l, part);
+	if (rc != 0 && errno == ENOENT) {	/* the upper levels are seldom missing */
+		part[2] = '\0';
+		rc = mkdirat(l->data_fd, part, 0755) == 0 || errno == EEXIST ? 0 : -1;
+		part[2] = '/';
+		part[LEVEL_2] = '\0';
+		if (rc == 0)
+			rc = get_folder(l, part);
+		part[LEVEL_2] = '/';
+		if (rc == 0)
+			rc = get_folder(l, part);
 	}
-	return 0;
+	part[LEVEL_3] = '/';
+	part[LEVEL_4] = '\0';
+	if (rc == 0)
+		rc = get_folder(l, part);
+	return rc == 0 ? 0 : err_errno(E_IO, "failed to create dir structure for %s/data/%s", l->store.path, name);
 }
 
 static int into_place(struct local *l, const struct store_write *w)
@@ -185,7 +261,7 @@ static int sync_folder_of(struct local *l, const struct store_write *w)
 	char name[NAME_LEN + 1];
 	name_of(w->id, name);
 	/* the folder with the file, and those above it, which may be new as well */
-	for (int len = 11; len >= 2; len -= 3) {
+	for (int len = LEVEL_4; len >= 2; len -= 3) {
 		name[len] = '\0';
 		int fd = openat(l->data_fd, name, O_DIRECTORY | O_RDONLY | O_CLOEXEC);
 		int rc = fd < 0 || fsync(fd) != 0 ? err_errno(E_IO, "failed to sync %s/data/%s", l->store.path, name) : 0;
@@ -203,9 +279,10 @@ static int delete_one(struct local *l, struct uuid id)
 	name_of(id, name);
 	if (unlinkat(l->data_fd, name, 0) != 0)
 		return errno == ENOENT ? 0 : err_errno(E_IO, "failed to remove %s/data/%s", l->store.path, name);
-	for (int len = 11; len > 5; len -= 3) {
-		name[len] = '\0';
-		if (unlinkat(l->data_fd, name, AT_REMOVEDIR) != 0)
+	static const int LEVELS[] = { LEVEL_4, LEVEL_3, LEVEL_2 };
+	for (size_t i = 0; i < ARRAY_LEN(LEVELS); i++) {
+		name[LEVELS[i]] = '\0';
+		if (!drop_folder(l, name))
 			break;
 	}
 	return 0;
