@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * mod_redis - the module redis: open{node=URL}, and query on what it returns.
+ * mod_redis - the module redis: open{node=URL}, and query on what it returns; kumo.configure_redis_throttles.
  */
 #include <stdlib.h>
 #include "base/map.h"
 #include "codec/opt.h"
 #include "lua/util.h"
 #include "net/redis.h"
+#include "queue/throttle_redis.h"
 #include "rt/sync.h"
 
 #define CLIENTS_MAX 64
@@ -103,7 +104,8 @@ static int client_for(struct arena *a, const struct redis_conf *conf, struct red
 	return 0;
 }
 
-static int fn_open(lua_State *L)
+/* The client for the parameters at 1, with a reference. */
+static struct redis_client *check_client(lua_State *L)
 {
 	struct open_opts o;
 	struct redis_client *c;
@@ -111,17 +113,34 @@ static int fn_open(lua_State *L)
 	const struct redis_conf conf = { node_url(L, &o), o.connect_timeout / 1000000, o.response_timeout / 1000000, (size_t)o.pool_size };
 	int rc = client_for(policy_arena(L), &conf, &c);
 	if (rc < 0)
-		return policy_raise(L, rc);
+		policy_raise(L, rc);
+	return c;
+}
+
+static int fn_open(lua_State *L)
+{
+	struct redis_client *c = check_client(L);
 	policy_obj_push(L, &CLIENT_OBJ, c);
 	redis_client_unref(&c);
 	return 1;
 }
 
+static int fn_configure_redis_throttles(lua_State *L)
+{
+	struct redis_client *c = check_client(L);
+	throttle_use_redis(c);
+	redis_client_unref(&c);
+	return 0;
+}
+
 static const luaL_Reg METHODS[] = { { "query", conn_query }, { NULL, NULL } };
 static const luaL_Reg FUNCTIONS[] = { { "open", fn_open }, { NULL, NULL } };
+static const luaL_Reg KUMO_FUNCTIONS[] = { { "configure_redis_throttles", fn_configure_redis_throttles }, { NULL, NULL } };
+static const struct policy_module KUMO = { .name = "kumo", .functions = KUMO_FUNCTIONS };
 const struct policy_module mod_redis = { "redis", FUNCTIONS, NULL };
 
 void mod_redis_register(void)
 {
 	policy_obj_methods(&CLIENT_OBJ, METHODS);
+	policy_module_register(&KUMO);
 }
