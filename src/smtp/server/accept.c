@@ -12,7 +12,7 @@
 #include "rt/loop.h"
 #include "smtp/server/metrics.h"
 #include "smtp/server/reports.h"
-#include "smtp/server/session.h"
+#include "smtp/server/watch.h"
 
 #define NSEC_PER_MSEC 1000000
 #define DEFERRED_QUEUE "deferred_smtp_inject.kumomta.internal"
@@ -159,7 +159,7 @@ static int split(struct acceptance *x, struct msg *whole)
 static bool wants_whole(void)
 {
 	static const struct policy_event SPLIT = { "smtp_server_split_transaction", POLICY_SINGLE };
-	return policy_event_wanted(&EV_SMTP_DATA) || policy_event_wanted(&SPLIT);
+	return policy_event_wanted(&EV_SMTP_DATA) || policy_event_wanted(&SPLIT) || trace_on(TRACE_SMTP_SERVER);
 }
 
 /* The transaction as one message, for policy to look at and change before it is split. */
@@ -186,7 +186,7 @@ static int make_message(struct acceptance *x, struct batch *b)
 	struct msg_env *env = make_env(x, x->sender, b->rcpts, b->n);
 	struct uuid id = uuid_v1();
 	struct smtp_path first = { .text = b->rcpts[0] };
-	bool policy = !s->params->deferred_queue && policy_event_wanted(&EV_SMTP_MESSAGE_RECEIVED);
+	bool policy = !s->params->deferred_queue && event_wanted(s, &EV_SMTP_MESSAGE_RECEIVED);
 	struct buf headers = { 0 };
 	if (!policy && trace->supplemental_header)
 		trace_put_supplemental(&headers, trace, env);
@@ -323,6 +323,17 @@ static int trouble(struct acceptance *x, int rc)
 	return reply_trouble(x->s, "accepting a message");
 }
 
+static void tell_disposition(struct smtp_session *s, const struct batch *b)
+{
+	watch_disposition(s, &(struct watch_disposition){
+		.msg = b->msg,
+		.queue = buf_view(&b->queue),
+		.verdict = &b->verdict,
+		.was_report = b->report.is_arf || b->report.is_dsn,
+		.will_enqueue = !b->dropped && !b->refused,
+	});
+}
+
 static int accept_under_deadline(struct acceptance *x)
 {
 	uint32_t queued = 0;
@@ -333,8 +344,10 @@ static int accept_under_deadline(struct acceptance *x)
 		rc = reports_inspect(x->s, x->batches[i].msg, &x->batches[i].verdict, &x->batches[i].report, &x->batches[i].dropped, &x->batches[i].refused);
 	if (rc != 0)
 		return rc > 0 ? 0 : trouble(x, rc);
-	for (uint32_t i = 0; rc == 0 && i < x->n; i++)
+	for (uint32_t i = 0; rc == 0 && i < x->n; i++) {
 		rc = x->batches[i].refused ? 0 : route(x, &x->batches[i]);
+		tell_disposition(x->s, &x->batches[i]);
+	}
 	if (rc == 0)
 		rc = store_all(x);
 	if (rc == 0)

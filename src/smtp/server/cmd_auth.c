@@ -4,7 +4,7 @@
 
 #include "base/encode.h"
 #include "base/utf8.h"
-#include "smtp/server/session.h"
+#include "smtp/server/watch.h"
 
 #define AUTH_COMMAND SLICE("AUTH PLAIN")
 
@@ -125,7 +125,7 @@ static int judge(struct smtp_session *s, const struct plain *p)
 	struct policy_call c;
 	struct val identities = val_list(), groups = val_list();
 	bool ok = false;
-	if (policy_event_wanted(&EV_SMTP_AUTH_PLAIN)) {
+	if (event_wanted(s, &EV_SMTP_AUTH_PLAIN)) {
 		if (policy_call_begin(&c, &EV_SMTP_AUTH_PLAIN) < 0)
 			return reply_trouble(s, EV_SMTP_AUTH_PLAIN.name);
 		policy_push_slice(c.L, p->authz);
@@ -135,7 +135,7 @@ static int judge(struct smtp_session *s, const struct plain *p)
 		int rc = policy_call_run(&c, 4, 1);
 		if (rc == 0)
 			rc = take_verdict(s, c.L, p, &ok, &identities, &groups);
-		rc = event_outcome(s, &c, rc, AUTH_COMMAND);
+		rc = event_outcome(s, &c, rc, AUTH_COMMAND, NULL);
 		if (rc != 0)
 			return rc < 0 ? rc : 0;
 	}
@@ -175,6 +175,7 @@ static int ask_response(struct smtp_session *s)
 		return rc;
 	if (rc > 0)
 		return reply_lit(s, 500, "5.2.3 line too long", AUTH_COMMAND);
+	watch_read(s, SLICE("(not shown)"));
 	if (slice_eq(line, SLICE("*")))
 		return reply_lit(s, 501, "5.5.0 AUTH cancelled by client", AUTH_COMMAND);
 	/* the line is a view of the input, which a handler that waits does not disturb: nothing is read meanwhile */

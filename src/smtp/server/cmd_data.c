@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "smtp/server/data_reader.h"
 #include "smtp/server/metrics.h"
-#include "smtp/server/session.h"
+#include "smtp/server/watch.h"
 
 /* Yields. */
 static int read_text(struct smtp_session *s, struct data_reader *r)
@@ -59,6 +59,7 @@ int cmd_data(struct smtp_session *s, const struct smtp_cmd *cmd)
 	rc = read_text(s, &r);
 	if (rc == 0) {
 		smtp_metrics_observe(SMTP_DUR_READ_DATA, (double)(rt_now_us_exact() - start) / 1e6);
+		watch_data(s, buf_view(&r.out));
 		rc = take_text(s, &r);
 		txn_reset(s);
 	}

@@ -22,7 +22,6 @@ int cmd_ehlo(struct smtp_session *s, const struct smtp_cmd *cmd)
 	int rc = event_ehlo(s, cmd->arg, cmd->line, &extensions);
 	if (rc != 0)
 		return rc < 0 ? rc : 0;
-	conn_meta_set_str(s->meta, "ehlo_domain", cmd->arg);
 	struct buf text = { 0 };
 	buf_printf(&text, "%.*s Aloha %.*s", SLICE_ARG(s->params->hostname), SLICE_ARG(cmd->arg));
 	for (uint32_t i = 0; i < extensions.n; i++) {
@@ -31,6 +30,7 @@ int cmd_ehlo(struct smtp_session *s, const struct smtp_cmd *cmd)
 	}
 	rc = reply(s, 250, buf_view(&text), SLICE_NONE);
 	buf_fini(&text);
+	conn_meta_set_str(s->meta, "ehlo_domain", cmd->arg);	/* smtp_server_rewrite_response does not see it yet */
 	return rc;
 }
 
@@ -39,6 +39,7 @@ int cmd_helo(struct smtp_session *s, const struct smtp_cmd *cmd)
 	int rc = event_ehlo(s, cmd->arg, cmd->line, NULL);
 	if (rc != 0)
 		return rc < 0 ? rc : 0;
+	rc = replyf(s, 250, SLICE_NONE, "Hello %.*s!", SLICE_ARG(cmd->arg));
 	conn_meta_set_str(s->meta, "ehlo_domain", cmd->arg);
-	return replyf(s, 250, SLICE_NONE, "Hello %.*s!", SLICE_ARG(cmd->arg));
+	return rc;
 }

@@ -3,7 +3,7 @@
 
 #include "policy/objects.h"
 #include "rt/diag.h"
-#include "smtp/server/session.h"
+#include "smtp/server/watch.h"
 
 const struct policy_event EV_SMTP_MAIL_FROM = { "smtp_server_mail_from", POLICY_SINGLE };
 const struct policy_event EV_SMTP_RCPT_TO = { "smtp_server_rcpt_to", POLICY_SINGLE };
@@ -27,7 +27,21 @@ void events_register(void)
 		policy_event_register(ALL[i]);
 }
 
-int event_outcome(struct smtp_session *s, struct policy_call *c, int rc, struct slice command)
+bool event_wanted(struct smtp_session *s, const struct policy_event *ev)
+{
+	bool wanted = policy_event_wanted(ev);
+	if (!wanted)
+		watch_callback(s, ev->name, 0, NULL, NULL);
+	return wanted;
+}
+
+int event_outcome(struct smtp_session *s, struct policy_call *c, int rc, struct slice command, const struct val *result)
+{
+	watch_call(s, c, rc, result);
+	return event_outcome_quiet(s, c, rc, command);
+}
+
+int event_outcome_quiet(struct smtp_session *s, struct policy_call *c, int rc, struct slice command)
 {
 	int out = rc;
 	if (rc == -E_REJECT) {
@@ -49,13 +63,13 @@ int event_outcome(struct smtp_session *s, struct policy_call *c, int rc, struct 
 int event_connection_accepted(struct smtp_session *s)
 {
 	struct policy_call c;
-	if (!policy_event_wanted(&EV_ACCEPTED))
+	if (!event_wanted(s, &EV_ACCEPTED))
 		return 0;
 	int rc = policy_call_begin(&c, &EV_ACCEPTED);
 	if (rc < 0)
 		return reply_trouble(s, EV_ACCEPTED.name);
 	policy_obj_push(c.L, &CONN_META_OBJ, s->meta);
-	return event_outcome(s, &c, policy_call_run(&c, 1, 0), SLICE_NONE);
+	return event_outcome(s, &c, policy_call_run(&c, 1, 0), SLICE_NONE, NULL);
 }
 
 /* The handler may answer a list of texts (numbers will do). */
@@ -86,7 +100,7 @@ static int read_extensions(struct smtp_session *s, lua_State *L, struct val *ext
 int event_ehlo(struct smtp_session *s, struct slice domain, struct slice command, struct val *extensions)
 {
 	struct policy_call c;
-	if (!policy_event_wanted(&EV_EHLO))
+	if (!event_wanted(s, &EV_EHLO))
 		return 0;
 	int rc = policy_call_begin(&c, &EV_EHLO);
 	if (rc < 0)
@@ -96,41 +110,42 @@ int event_ehlo(struct smtp_session *s, struct slice domain, struct slice command
 	if (extensions != NULL)
 		policy_push_val(c.L, extensions);
 	rc = policy_call_run(&c, extensions ? 3 : 2, 1);
-	if (rc == 0 && extensions != NULL && !lua_isnil(c.L, -1) && (rc = read_extensions(s, c.L, extensions)) < 0)
+	bool changed = rc == 0 && extensions != NULL && !lua_isnil(c.L, -1);
+	if (changed && (rc = read_extensions(s, c.L, extensions)) < 0)
 		rc = -E_POLICY;
-	return event_outcome(s, &c, rc, command);
+	return event_outcome(s, &c, rc, command, changed ? extensions : NULL);
 }
 
 int event_address(struct smtp_session *s, const struct policy_event *ev, const struct smtp_path *path, struct slice command)
 {
 	struct policy_call c;
-	if (!policy_event_wanted(ev))
+	if (!event_wanted(s, ev))
 		return 0;
 	if (policy_call_begin(&c, ev) < 0)
 		return reply_trouble(s, ev->name);
 	policy_push_address(c.L, path);
 	policy_obj_push(c.L, &CONN_META_OBJ, s->meta);
-	return event_outcome(s, &c, policy_call_run(&c, 2, 0), command);
+	return event_outcome(s, &c, policy_call_run(&c, 2, 0), command, NULL);
 }
 
 int event_message(struct smtp_session *s, const struct policy_event *ev, struct msg *m)
 {
 	struct policy_call c;
-	if (!policy_event_wanted(ev))
+	if (!event_wanted(s, ev))
 		return 0;
 	int rc = policy_call_begin(&c, ev);
 	if (rc < 0)
 		return rc == -E_TIMEOUT ? rc : reply_trouble(s, ev->name);
 	policy_push_msg(c.L, m);
 	policy_obj_push(c.L, &CONN_META_OBJ, s->meta);
-	return event_outcome(s, &c, policy_call_run(&c, 2, 0), SLICE("DATA"));
+	return event_outcome(s, &c, policy_call_run(&c, 2, 0), SLICE("DATA"), NULL);
 }
 
 int event_split(struct smtp_session *s, struct msg *m, struct val *batches)
 {
 	struct policy_call c;
 	*batches = val_null();
-	if (!policy_event_wanted(&EV_SPLIT))
+	if (!event_wanted(s, &EV_SPLIT))
 		return 0;
 	int rc = policy_call_begin(&c, &EV_SPLIT);
 	if (rc < 0)
@@ -140,7 +155,7 @@ int event_split(struct smtp_session *s, struct msg *m, struct val *batches)
 	rc = policy_call_run(&c, 2, 1);
 	if (rc == 0 && !lua_isnil(c.L, -1) && policy_to_val(c.L, -1, session_arena(s), batches) < 0)
 		rc = -E_POLICY;
-	return event_outcome(s, &c, rc, SLICE("DATA"));
+	return event_outcome(s, &c, rc, SLICE("DATA"), batches);
 }
 
 static int read_rewritten(struct smtp_session *s, lua_State *L, unsigned *code, struct slice *text)
@@ -162,8 +177,10 @@ static int read_rewritten(struct smtp_session *s, lua_State *L, unsigned *code, 
 int event_rewrite(struct smtp_session *s, unsigned *code, struct slice *text, struct slice command)
 {
 	struct policy_call c;
-	if (!policy_event_wanted(&EV_REWRITE))
+	if (!policy_event_wanted(&EV_REWRITE)) {
+		watch_rewrite(s, 0, NULL, NULL, NULL);
 		return 0;
+	}
 	int rc = policy_call_begin(&c, &EV_REWRITE);
 	if (rc == 0) {
 		lua_pushinteger(c.L, (lua_Integer)*code);
@@ -177,6 +194,7 @@ int event_rewrite(struct smtp_session *s, unsigned *code, struct slice *text, st
 			diag_error("smtpsrv", "%s: %s", EV_REWRITE.name, err_text());
 		else if (rc == -E_REJECT)
 			diag_error("smtpsrv", "%s: kumo.reject has no effect here", EV_REWRITE.name);
+		watch_rewrite(s, rc, &c, code, text);
 		policy_call_end(&c);
 	}
 	return rc;

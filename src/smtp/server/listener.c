@@ -16,7 +16,7 @@
 #include "rt/sync.h"
 #include "smtp/server/deferred.h"
 #include "smtp/server/metrics.h"
-#include "smtp/server/session.h"
+#include "smtp/server/watch.h"
 #include "spool/spool.h"
 
 #define NSEC_PER_MSEC 1000000
@@ -79,6 +79,10 @@ static int apply_dynamic(struct smtp_session *s)
 	struct policy_call c;
 	struct val given;
 	struct smtp_params *p = NULL;
+	if (!policy_event_wanted(&EV_SMTP_DYNAMIC)) {
+		watch_dynamic(s, NULL);
+		return 0;
+	}
 	if (policy_call_begin(&c, &EV_SMTP_DYNAMIC) < 0)
 		return reply_trouble(s, EV_SMTP_DYNAMIC.name);
 	char via[128];
@@ -98,10 +102,14 @@ static int apply_dynamic(struct smtp_session *s)
 	}
 	if (p != NULL)
 		apply_params(s, p);
-	return event_outcome(s, &c, rc, SLICE_NONE);
+	if (rc == 0)
+		watch_dynamic(s, &given);
+	else
+		watch_call(s, &c, rc, NULL);
+	return event_outcome_quiet(s, &c, rc, SLICE_NONE);
 }
 
-int session_configure(struct smtp_session *s)
+static int apply_static(struct smtp_session *s)
 {
 	struct smtp_params *p;
 	struct netaddr local, peer;
@@ -122,7 +130,13 @@ int session_configure(struct smtp_session *s)
 	else if (smtp_params_resolve(&s->listener->opts->root, NULL, &s->local.ip, &s->peer.ip, &p) < 0)
 		return reply_trouble(s, "listener options");
 	apply_params(s, p);
-	return policy_event_wanted(&EV_SMTP_DYNAMIC) ? apply_dynamic(s) : 0;
+	return 0;
+}
+
+int session_configure(struct smtp_session *s)
+{
+	int rc = apply_static(s);
+	return rc == 0 ? apply_dynamic(s) : rc;
 }
 
 /* Why no mail is taken now; NULL: it is. */
@@ -169,7 +183,10 @@ static int greet(struct smtp_session *s)
 
 static void run_session(struct smtp_session *s)
 {
-	int rc = session_configure(s);
+	int rc = apply_static(s);
+	watch_plain(s, "Connected");
+	if (rc == 0)
+		rc = apply_dynamic(s);
 	if (rc == 0)
 		rc = greet(s);
 	/* a client that is refused before the greeting is closed, after a last 421 if that was asked for */
@@ -224,6 +241,7 @@ static void session_main(void *arg)
 		s->peer = peer;
 		init_meta(s);
 		run_session(s);
+		watch_plain(s, "Closed");
 		conn_meta_unref(&s->meta);
 	}
 	metric_add(smtp_metrics.connections, -1);

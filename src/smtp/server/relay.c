@@ -7,7 +7,7 @@
 #include <stdlib.h>
 
 #include "base/xalloc.h"
-#include "smtp/server/session.h"
+#include "smtp/server/watch.h"
 
 #define DOMAINS_MAX 256	/* answers kept for a session */
 
@@ -93,9 +93,23 @@ static void take_answer(struct smtp_session *s, struct domain_answer *answer, co
 		answer->relay_from_peer |= cidr_has(&nets[i], &s->peer.ip);
 }
 
+static void watch_answer(struct smtp_session *s, const struct domain_answer *answer, int rc)
+{
+	if (!trace_on(TRACE_SMTP_SERVER))
+		return;
+	struct buf name = { 0 };
+	buf_printf(&name, "get_listener_domain domain=%.*s", SLICE_ARG(answer->domain));
+	watch_callback(s, buf_cstr(&name), rc, err_text(), NULL);
+	buf_fini(&name);
+}
+
 static int ask_policy(struct smtp_session *s, struct domain_answer *answer)
 {
 	struct policy_call c;
+	if (!policy_event_wanted(&EV_GET_LISTENER_DOMAIN)) {
+		watch_answer(s, answer, 0);
+		return 0;
+	}
 	int rc = policy_call_begin(&c, &EV_GET_LISTENER_DOMAIN);
 	if (rc < 0)
 		return rc;
@@ -113,6 +127,7 @@ static int ask_policy(struct smtp_session *s, struct domain_answer *answer)
 			rc = err_set(E_POLICY, "get_listener_domain returned a %s for %.*s; it must return kumo.make_listener_domain{…} or nil",
 				     lua_typename(c.L, lua_type(c.L, -1)), SLICE_ARG(answer->domain));
 	}
+	watch_answer(s, answer, rc);
 	policy_call_end(&c);
 	return rc;
 }
@@ -153,7 +168,7 @@ int relay_check(struct smtp_session *s, const struct smtp_path *rcpt, struct rel
 {
 	const struct domain_answer *answer;
 	*out = (struct relay_verdict){ .relay = smtp_params_relays_for(s->params, &s->peer.ip) };
-	if (!policy_event_wanted(&EV_GET_LISTENER_DOMAIN))
+	if (!policy_event_wanted(&EV_GET_LISTENER_DOMAIN) && !trace_on(TRACE_SMTP_SERVER))
 		return 0;
 	int rc = answer_for(s, s->txn.sender.domain, &answer);
 	if (rc < 0)

@@ -4,7 +4,7 @@
 #include "logs/record.h"
 #include "rt/diag.h"
 #include "smtp/server/metrics.h"
-#include "smtp/server/session.h"
+#include "smtp/server/watch.h"
 
 struct slice session_peer_name(const struct smtp_session *s)
 {
@@ -50,6 +50,7 @@ int reply(struct smtp_session *s, unsigned code, struct slice text, struct slice
 	struct buf b = { 0 };
 	smtp_reply_put(&b, code, text);
 	rt_io_put(s->io, buf_view(&b));
+	watch_write(s, buf_view(&b));
 	buf_fini(&b);
 	if (code != 421)
 		return 0;
@@ -78,7 +79,11 @@ int reply_trouble(struct smtp_session *s, const char *what)
 
 int reply_goodbye(struct smtp_session *s, const char *enhanced, const char *text)
 {
-	rt_io_printf(s->io, "421 %s%.*s %s\r\n", enhanced, SLICE_ARG(s->params->hostname), text);
+	struct buf b = { 0 };
+	buf_printf(&b, "421 %s%.*s %s\r\n", enhanced, SLICE_ARG(s->params->hostname), text);
+	rt_io_put(s->io, buf_view(&b));
+	watch_write(s, buf_view(&b));
+	buf_fini(&b);
 	s->over = true;
 	return -E_CLOSED;
 }

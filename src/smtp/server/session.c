@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "smtp/server/session.h"
+#include "smtp/server/watch.h"
 
 #include "base/utf8.h"
 #include "rt/diag.h"
@@ -111,6 +111,14 @@ static int run_command(struct smtp_session *s, struct slice line)
 	}
 }
 
+/* Passwords are not for those who watch. */
+static int run_watched(struct smtp_session *s, struct slice line)
+{
+	bool secret = slice_starts_nocase(line, SLICE("AUTH "));
+	watch_read(s, secret ? SLICE("AUTH (not shown)") : line);
+	return run_command(s, line);
+}
+
 /* Reads and answers commands until the session is over. */
 int session_loop(struct smtp_session *s)
 {
@@ -126,7 +134,7 @@ int session_loop(struct smtp_session *s)
 		else if (rc > 0)
 			rc = reply_lit(s, 500, "5.2.3 line too long", SLICE_NONE);
 		else
-			rc = run_command(s, line);
+			rc = run_watched(s, line);
 		if (rc < 0)
 			return rc;
 	}

@@ -130,8 +130,11 @@ int event_address(struct smtp_session *s, const struct policy_event *ev, const s
 int event_message(struct smtp_session *s, const struct policy_event *ev, struct msg *m) WARN_UNUSED;
 int event_split(struct smtp_session *s, struct msg *m, struct val *batches) WARN_UNUSED;	/* null: the handler left it to us */
 int event_rewrite(struct smtp_session *s, unsigned *code, struct slice *text, struct slice command);
-/* What became of a call that returned RC: the same three answers. Ends the call. */
-int event_outcome(struct smtp_session *s, struct policy_call *c, int rc, struct slice command) WARN_UNUSED;
+/* Whether a handler is to be asked. When there is none those who watch the session hear that all is well. */
+bool event_wanted(struct smtp_session *s, const struct policy_event *ev) WARN_UNUSED;
+/* What became of a call that returned RC: the same three answers. Ends the call. RESULT: what the handler said, for those who watch; may be NULL. */
+int event_outcome(struct smtp_session *s, struct policy_call *c, int rc, struct slice command, const struct val *result) WARN_UNUSED;
+int event_outcome_quiet(struct smtp_session *s, struct policy_call *c, int rc, struct slice command) WARN_UNUSED;	/* … who have heard of it */
 
 extern const struct policy_event EV_SMTP_MAIL_FROM, EV_SMTP_RCPT_TO, EV_SMTP_DATA, EV_SMTP_MESSAGE_RECEIVED, EV_SMTP_DYNAMIC, EV_SMTP_AUTH_PLAIN,
 	EV_GET_LISTENER_DOMAIN;
