@@ -49,5 +49,6 @@ void api_kumod_register(void)
 	api_register();
 	inject_register();
 	xfer_register();
+	api_trace_register();
 	api_set_endpoints(KUMOD_ENDPOINTS);
 }

@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* GET /api/admin/trace-smtp-server/v1 and trace-smtp-client/v1: WebSockets that tell what sessions do. */
 #include "api/api.h"
+#include "base/utf8.h"
 #include "net/trace.h"
 #include "net/websocket.h"
 #include "rt/fiber.h"
+#include "smtp/client/trace.h"
 #include <stdlib.h>
 
 #define REQUEST_MAX 65536
 #define PING_MS 30000
+#define SNIPPET_MAX 256
 
 /* What a watcher asks for: for each property of a session the values that it wants to see. */
 struct wish {
@@ -18,14 +21,15 @@ struct wish {
 	const struct val *request;
 };
 
+/* A property that the session does not have yet does not hide it: here and below. */
 static bool address_in(const struct val *meta, const char *key, const struct cidr *nets, size_t n)
 {
 	struct slice text = val_get_str(meta, slice_from_cstr(key));
 	struct netaddr at;
 
-	if (!n)
+	if (!n || !text.ptr)
 		return true;
-	if (!text.ptr || netaddr_parse(text, 0, &at) < 0)
+	if (netaddr_parse(text, 0, &at) < 0)
 		return false;
 	for (size_t i = 0; i < n; i++) {
 		if (cidr_has(&nets[i], &at.ip))
@@ -47,7 +51,6 @@ static bool listed(const struct val *list, const struct val *v)
 	return false;
 }
 
-/* A property that the session does not have yet does not hide it. */
 static bool wanted(const struct val *meta, void *arg)
 {
 	static const char *const NAMES[][2] = {
@@ -162,6 +165,8 @@ static void serve(struct api_call *c, enum trace_kind kind)
 	if (rt_io_flush(io) < 0 || read_wish(io, c->arena, wish) < 0)
 		return;
 	struct trace_watcher *w = trace_watch(kind, wish->terse, wanted, wish);
+	if (kind == TRACE_SMTP_CLIENT)
+		smtp_session_watchers++;
 	struct reader r = { io, w };
 	struct rt_fiber *f = rt_fiber_start("trace_reader", read_on, &r);
 	tell(io, w);
@@ -172,6 +177,68 @@ static void serve(struct api_call *c, enum trace_kind kind)
 	rt_shield_leave(&shield);
 	rt_fiber_unref(&f);
 	trace_unwatch(&w);
+	if (kind == TRACE_SMTP_CLIENT)
+		smtp_session_watchers--;
+}
+
+static struct val tagged(struct arena *a, const char *tag, struct slice text)
+{
+	struct val o = val_obj();
+	struct buf b = { 0 };
+
+	utf8_put_lossy(&b, text);
+	val_put(a, &o, slice_from_cstr(tag), val_str(a, buf_view(&b)));
+	buf_fini(&b);
+	return o;
+}
+
+static struct val diagnostic(struct arena *a, const struct smtp_session_event *ev)
+{
+	struct val d = val_obj(), o = val_obj();
+
+	val_put_lit(a, &d, "level", val_cstr(a, ev->level));
+	val_put_lit(a, &d, "message", val_str(a, ev->data));
+	val_put_lit(a, &o, "Diagnostic", d);
+	return o;
+}
+
+/* For terse watchers the text of a message is its first line and its length, and then the dot. */
+static void text_sent(struct arena *a, const struct smtp_session_event *ev)
+{
+	struct val full = tagged(a, "Write", ev->data), dot = tagged(a, "Write", SLICE(".\r\n")), brief = val_obj(), o = val_obj();
+	struct slice text = slice_sub(ev->data, 0, ev->data.len - SLICE(".\r\n").len);
+	ptrdiff_t end = slice_find(text, SLICE("\r\n"));
+
+	val_put_lit(a, &brief, "snippet", val_str(a, slice_sub(text, 0, end < 0 || end > SNIPPET_MAX ? SNIPPET_MAX : (size_t)end)));
+	val_put_lit(a, &brief, "len", val_int((int64_t)text.len));
+	val_put_lit(a, &o, "AbbreviatedWrite", brief);
+	trace_emit(TRACE_SMTP_CLIENT, ev->conn_meta, &full, &o);
+	trace_emit(TRACE_SMTP_CLIENT, ev->conn_meta, NULL, &dot);
+}
+
+static void session_event(const struct smtp_session_event *ev)
+{
+	struct arena *a = arena_create();
+	struct val v;
+
+	switch (ev->kind) {
+	case SMTP_SESSION_BEGIN:	v = val_cstr(a, "BeginSession"); break;
+	case SMTP_SESSION_CONNECTED:	v = val_cstr(a, "Connected"); break;
+	case SMTP_SESSION_CLOSED:	v = val_cstr(a, "Closed"); break;
+	case SMTP_SESSION_MESSAGE:	v = val_cstr(a, "MessageObtained"); break;
+	case SMTP_SESSION_READ:		v = tagged(a, "Read", ev->data); break;
+	case SMTP_SESSION_WRITE:	v = tagged(a, "Write", ev->data); break;
+	case SMTP_SESSION_DIAGNOSTIC:	v = diagnostic(a, ev); break;
+	case SMTP_SESSION_TEXT:		text_sent(a, ev); break;
+	}
+	if (ev->kind != SMTP_SESSION_TEXT)
+		trace_emit(TRACE_SMTP_CLIENT, ev->conn_meta, &v, NULL);
+	arena_destroy(&a);
+}
+
+void api_trace_register(void)
+{
+	smtp_session_trace_set(session_event);
 }
 
 void api_trace_smtp_server(struct api_call *c) { serve(c, TRACE_SMTP_SERVER); }

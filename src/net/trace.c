@@ -59,13 +59,14 @@ void trace_emit(enum trace_kind k, const struct val *meta, const struct val *pay
 {
 	struct buf full = { 0 }, less = { 0 };
 
-	event_put(&full, meta, payload);
+	if (payload)
+		event_put(&full, meta, payload);
 	if (terse)
 		event_put(&less, meta, terse);
 	rt_lock(&lock);
 	LIST_EACH(it, &watchers) {
 		struct trace_watcher *w = LIST_ENTRY(it, struct trace_watcher, node);
-		if (w->kind == k && (!w->filter || w->filter(meta, w->arg)))
+		if (w->kind == k && (payload || w->terse) && (!w->filter || w->filter(meta, w->arg)))
 			give(w, buf_view(w->terse && terse ? &less : &full));
 	}
 	rt_unlock(&lock);

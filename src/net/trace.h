@@ -14,7 +14,7 @@ enum trace_kind { TRACE_SMTP_SERVER, TRACE_SMTP_CLIENT, TRACE_KINDS };
 extern _Atomic int trace_watchers[TRACE_KINDS];
 static inline bool trace_on(enum trace_kind k) { return atomic_load_explicit(&trace_watchers[k], memory_order_relaxed) > 0; }
 
-/* {"conn_meta": META, "payload": PAYLOAD, "when": now}. TERSE: what those see who asked for less; NULL: the same. */
+/* {"conn_meta": META, "payload": PAYLOAD, "when": now}. TERSE: what those see who asked for less; NULL: the same. PAYLOAD NULL: nothing for the others. */
 void trace_emit(enum trace_kind k, const struct val *meta, const struct val *payload, const struct val *terse);
 
 struct trace_watcher;

@@ -19,7 +19,7 @@
 #include "rt/io.h"
 #include "tls/tls.h"
 
-enum smtp_trace_kind { SMTP_TRACE_READ, SMTP_TRACE_WRITE, SMTP_TRACE_CLOSED, SMTP_TRACE_ERROR, SMTP_TRACE_INFO };
+enum smtp_trace_kind { SMTP_TRACE_READ, SMTP_TRACE_WRITE, SMTP_TRACE_TEXT /* of a message, with its last dot */, SMTP_TRACE_CLOSED, SMTP_TRACE_ERROR, SMTP_TRACE_INFO };
 typedef void (*smtp_trace_cb)(void *arg, enum smtp_trace_kind kind, struct slice data);
 
 struct smtp_client_conf {

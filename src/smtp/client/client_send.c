@@ -232,15 +232,13 @@ static struct parts stuff(struct slice data)
 	return ps;
 }
 
-/* As two writes: watchers that want it terse cut the first. */
 static void trace_body(struct smtp_client *c, const struct parts *ps)
 {
 	struct buf all = { 0 };
 
-	for (size_t i = 0; i + 1 < ps->n; i++)
+	for (size_t i = 0; i < ps->n; i++)
 		buf_slice(&all, ps->p[i]);
-	client_trace(c, SMTP_TRACE_WRITE, buf_view(&all));
-	client_trace(c, SMTP_TRACE_WRITE, ps->p[ps->n - 1]);
+	client_trace(c, SMTP_TRACE_TEXT, buf_view(&all));
 	buf_fini(&all);
 }
 

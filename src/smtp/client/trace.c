@@ -91,7 +91,8 @@ void smtp_session_note(struct dispatcher *d, const char *level, const char *fmt,
 void smtp_session_client_trace(void *arg, enum smtp_trace_kind kind, struct slice data)
 {
 	static const enum smtp_session_event_kind KINDS[] = {
-		[SMTP_TRACE_READ] = SMTP_SESSION_READ, [SMTP_TRACE_WRITE] = SMTP_SESSION_WRITE, [SMTP_TRACE_CLOSED] = SMTP_SESSION_CLOSED,
+		[SMTP_TRACE_READ] = SMTP_SESSION_READ, [SMTP_TRACE_WRITE] = SMTP_SESSION_WRITE,
+		[SMTP_TRACE_TEXT] = SMTP_SESSION_TEXT, [SMTP_TRACE_CLOSED] = SMTP_SESSION_CLOSED,
 		[SMTP_TRACE_ERROR] = SMTP_SESSION_DIAGNOSTIC, [SMTP_TRACE_INFO] = SMTP_SESSION_DIAGNOSTIC,
 	};
 	smtp_session_trace(arg, KINDS[kind], data, kind == SMTP_TRACE_ERROR ? "ERROR" : "INFO");

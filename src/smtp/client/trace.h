@@ -12,13 +12,13 @@
 #include "codec/val.h"
 
 enum smtp_session_event_kind {
-	SMTP_SESSION_BEGIN, SMTP_SESSION_CONNECTED, SMTP_SESSION_CLOSED, SMTP_SESSION_READ, SMTP_SESSION_WRITE, SMTP_SESSION_DIAGNOSTIC,
+	SMTP_SESSION_BEGIN, SMTP_SESSION_CONNECTED, SMTP_SESSION_CLOSED, SMTP_SESSION_READ, SMTP_SESSION_WRITE, SMTP_SESSION_TEXT, SMTP_SESSION_DIAGNOSTIC,
 	SMTP_SESSION_MESSAGE,		/* MessageObtained */
 };
 struct smtp_session_event {
 	enum smtp_session_event_kind kind;
 	const struct val *conn_meta;	/* {"egress_pool": …, "mx_host": …, …} as upstream shows it */
-	struct slice data;		/* READ, WRITE: bytes; DIAGNOSTIC: the message */
+	struct slice data;		/* READ, WRITE: bytes; TEXT: of a message, with its last dot; DIAGNOSTIC: the message */
 	const char *level;		/* DIAGNOSTIC: "INFO", "ERROR" */
 };
 extern atomic_int smtp_session_watchers;
