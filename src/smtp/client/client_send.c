@@ -259,9 +259,15 @@ static int write_body(struct transaction *t, struct slice data)
 
 /* -- verdicts -- */
 
+/* By its first digit (RFC 5321 4.2): 251 is an acceptance as well. */
+static bool positive(const struct smtp_response *r)
+{
+	return r->code >= 200 && r->code < 300;
+}
+
 static bool accepted(const struct step *s)
 {
-	return s->rc == 0 && s->r.code == 250;
+	return s->rc == 0 && positive(&s->r);
 }
 
 static struct step *rcpt_step(struct transaction *t, uint32_t i)
@@ -305,9 +311,9 @@ static int judge_envelope(struct transaction *t, bool broken)
 
 	if (rc != 0)
 		return rc;
-	if (mail != t->steps && t->steps[0].r.code != 250)
+	if (mail != t->steps && !positive(&t->steps[0].r))
 		return answer_all(t, &t->steps[0].r), 1;
-	if (broken && mail->r.code != 250)
+	if (broken && !positive(&mail->r))
 		return answer_all(t, &mail->r), 1;
 	if ((rc = first_failure(t, t->first_rcpt, t->n - 1)) != 0)
 		return rc;
@@ -347,7 +353,7 @@ static int read_final(struct transaction *t)
 			have = true;
 		}
 		t->out->rcpts[i] = r;
-		t->out->delivered |= r.code == 250;
+		t->out->delivered |= positive(&r);
 	}
 	if (t->out->delivered)
 		t->c->rset_next = t->c->conf.rset;
@@ -362,9 +368,9 @@ static int finish(struct transaction *t)
 	uint32_t n = count_accepted(t);
 	int rc;
 
-	if (data->r.code == 354 && (mail->r.code != 250 || n == 0) && (rc = send_nothing(t)) != 0)
+	if (data->r.code == 354 && (!positive(&mail->r) || n == 0) && (rc = send_nothing(t)) != 0)
 		return rc < 0 ? rc : 0;
-	if (mail->r.code != 250)
+	if (!positive(&mail->r))
 		return answer_all(t, &mail->r);
 	if (n == 0)
 		return answer_each(t);

@@ -170,11 +170,15 @@ static enum too_many is_too_many(const struct smtp_response *r)
 	return t;
 }
 
+/* Only the answer to the end of the data can say that it was delivered. */
 static enum log_type verdict(const struct smtp_response *r, enum too_many t)
 {
+	bool positive = r->code >= 200 && r->code < 300;
 	if (t != TOO_MANY_NO || r->code == 503 || (r->code >= 300 && r->code < 500))
 		return LOG_TRANSIENT_FAILURE; /* 503 and 3xx: the two sides were out of step, which says nothing of the recipient */
-	return r->code >= 200 && r->code < 300 ? LOG_DELIVERY : LOG_BOUNCE;
+	if (positive && !slice_starts(r->command, SLICE(".")))
+		return LOG_TRANSIENT_FAILURE;
+	return positive ? LOG_DELIVERY : LOG_BOUNCE;
 }
 
 static bool due_to_message(const struct smtp_response *r)
