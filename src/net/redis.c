@@ -8,6 +8,7 @@
 #include "rt/fiber.h"
 #include "rt/io.h"
 #include "rt/loop.h"
+#include "tls/tls.h"
 
 #define MAGIC OBJ_MAGIC('R', 'e', 'd', 'i')
 #define DEFAULT_PORT 6379
@@ -26,6 +27,7 @@ struct redis_client {
 	uint16_t port;
 	int64_t connect_timeout_ms, response_timeout_ms;
 	size_t pool_size;
+	struct tls_ctx *tls;	/* rediss://; NULL: plain */
 	/* each owned by its shard */
 	struct {
 		struct list idle;
@@ -46,12 +48,17 @@ static int parse_url(struct slice url, struct redis_client *c)
 {
 	struct slice rest = url, part;
 	uint64_t port = DEFAULT_PORT;
-	if (slice_starts(url, SLICE("rediss://")))
-		return err_set(E_UNSUPPORTED, "redis: %.*s: TLS is not supported yet", SLICE_ARG(url));
-	if (!slice_starts(url, SLICE("redis://")))
-		return err_set(E_INVAL, "redis: '%.*s' is no URL of the form redis://[user][:password@]host[:port][/db]", SLICE_ARG(url));
-	rest = slice_sub(url, 8, SIZE_MAX);
-	ptrdiff_t at = slice_chr(rest, '?');
+	const bool secure = slice_starts(url, SLICE("rediss://"));
+	if (!secure && !slice_starts(url, SLICE("redis://")))
+		return err_set(E_INVAL, "redis: '%.*s' is no URL of the form redis[s]://[user][:password@]host[:port][/db]", SLICE_ARG(url));
+	rest = slice_sub(url, secure ? 9 : 8, SIZE_MAX);
+	ptrdiff_t at = slice_chr(rest, '#');
+	const struct tls_client_conf tls = { .insecure = at >= 0 && slice_eq(slice_sub(rest, (size_t)at + 1, SIZE_MAX), SLICE("insecure")) };
+	int rc = secure ? tls_ctx_client(&tls, &c->tls) : 0;
+	if (rc < 0)
+		return rc;
+	rest = slice_sub(rest, 0, at < 0 ? SIZE_MAX : (size_t)at);
+	at = slice_chr(rest, '?');
 	rest = slice_sub(rest, 0, at < 0 ? SIZE_MAX : (size_t)at);
 	at = slice_chr(rest, '/');
 	if (at >= 0) {
@@ -129,6 +136,7 @@ void redis_client_unref(struct redis_client **cp)
 	free(c->user);
 	free(c->password);
 	free(c->db);
+	tls_ctx_unref(&c->tls);
 	OBJ_FINI(c, MAGIC);
 	free(c);
 }
@@ -201,7 +209,11 @@ static int open_connection(struct redis_client *c, struct rt_io **out)
 		return rc;
 	struct rt_io *io = rt_io_from_fd(fd);
 	rt_io_set_timeout(io, c->response_timeout_ms, c->response_timeout_ms);
-	rc = greet(c, io);
+	const struct tls_peer peer = { .hostname = slice_from_cstr(c->host), .timeout_ms = c->connect_timeout_ms };
+	if (c->tls)
+		rc = tls_connect(c->tls, &io, &peer, NULL);
+	if (rc == 0)
+		rc = greet(c, io);
 	if (rc < 0)
 		rt_io_close(&io);
 	else

@@ -8,12 +8,12 @@
 #include "codec/redis.h"
 
 struct redis_conf {
-	struct slice url;		/* redis://[user][:password@]host[:port][/db] */
+	struct slice url;		/* redis[s]://[user][:password@]host[:port][/db], for rediss:// also #insecure: the certificate is not checked */
 	int64_t connect_timeout_ms, response_timeout_ms;
 	size_t pool_size;		/* idle connections kept on each shard */
 };
 struct redis_client;
-int redis_client_create(const struct redis_conf *conf, struct redis_client **out) WARN_UNUSED;	/* -E_INVAL: the URL; -E_UNSUPPORTED: rediss:// */
+int redis_client_create(const struct redis_conf *conf, struct redis_client **out) WARN_UNUSED;	/* -E_INVAL: the URL; what tls_ctx_client says */
 struct redis_client *redis_client_ref(struct redis_client *c);
 void redis_client_unref(struct redis_client **c);
 /* One command. -E_REJECT: the server's error reply is err_text. Yields. */
