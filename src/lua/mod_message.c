@@ -249,7 +249,7 @@ static int message_set_meta(lua_State *L)
 	struct slice key = policy_check_text(L, 2);
 	struct val v;
 	lua_settop(L, 3);
-	int rc = policy_to_val_mode(L, 3, POLICY_VAL_ENCODE, policy_arena(L), &v);
+	int rc = policy_to_val_mode(L, 3, POLICY_VAL_META, policy_arena(L), &v);
 	/* what JSON has no number for */
 	if (rc == 0 && v.type == VAL_FLOAT && !isfinite(v.f))
 		v = val_null();

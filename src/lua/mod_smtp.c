@@ -64,7 +64,9 @@ static int set_meta(lua_State *L)
 	struct conn_meta *m = policy_obj_check(L, 1, &CONN_META_OBJ);
 	struct slice key = policy_check_slice(L, 2);
 	struct val v;
-	check_val(L, 3, &v);
+	int rc = policy_to_val_mode(L, 3, POLICY_VAL_META, policy_arena(L), &v);
+	if (rc < 0)
+		return policy_raise(L, rc);
 	conn_meta_set(m, key, &v);
 	return 0;
 }

@@ -41,9 +41,10 @@ void policy_check_opts_val(lua_State *L, const struct val *v, const struct opt_d
 
 /* How Lua values become vals. */
 enum policy_val_mode {
-	POLICY_VAL_DATA,	/* metadata and the like: text must be UTF-8 */
+	POLICY_VAL_DATA,	/* text must be UTF-8 */
 	POLICY_VAL_RAW,		/* options: text may be any bytes */
 	POLICY_VAL_ENCODE,	/* json_encode and its siblings: bytes that are no UTF-8 become a list of numbers */
+	POLICY_VAL_META,	/* the same, and a nil inside of a list is null rather than the list's end */
 };
 int policy_to_val_mode(lua_State *L, int idx, enum policy_val_mode mode, struct arena *a, struct val *out) WARN_UNUSED;
 

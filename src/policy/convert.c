@@ -39,7 +39,7 @@ static int fault(struct conv *c, const char *fmt, ...)
 		else
 			n += (size_t)snprintf(where + n, sizeof where - n, "%s[%lld]", lead, (long long)c->path[i].index);
 	}
-	return err_set(E_INVAL, "%s%s%s", c->mode == POLICY_VAL_ENCODE ? "" : "deserialize error: ", text, where);
+	return err_set(E_INVAL, "%s%s%s", c->mode >= POLICY_VAL_ENCODE ? "" : "deserialize error: ", text, where);
 }
 
 static int conv_any(struct conv *c, int idx, struct val *out);
@@ -64,7 +64,7 @@ static int conv_list(struct conv *c, int idx, struct val *out)
 	lua_Integer n = (lua_Integer)lua_rawlen(L, idx);
 	*out = val_list();
 	for (lua_Integer i = 1; i <= n; i++) {
-		if (lua_rawgeti(L, idx, i) == LUA_TNIL) {
+		if (lua_rawgeti(L, idx, i) == LUA_TNIL && c->mode != POLICY_VAL_META) {
 			lua_pop(L, 1);
 			break;
 		}
@@ -144,7 +144,7 @@ static int conv_object_of_ours(struct conv *c, int idx, struct val *out)
 		int rc = t->to_val(obj, c->arena, out);
 		return rc < 0 ? fault(c, "%s", err_text()) : 0;
 	}
-	if (c->mode == POLICY_VAL_ENCODE && !obj)
+	if (c->mode >= POLICY_VAL_ENCODE && !obj)
 		return fault(c, "userdata is not expected type");
 	if (obj)
 		return fault(c, "a %s is no data", t->name);
@@ -179,7 +179,7 @@ static int conv_any(struct conv *c, int idx, struct val *out)
 	case LUA_TUSERDATA:
 		return conv_object_of_ours(c, idx, out);
 	}
-	if (c->mode == POLICY_VAL_ENCODE)
+	if (c->mode >= POLICY_VAL_ENCODE)
 		return fault(c, "cannot serialize <%s>", luaL_typename(L, idx));
 	return fault(c, "unsupported value type `%s`", luaL_typename(L, idx));
 }
@@ -200,10 +200,8 @@ int policy_to_val(lua_State *L, int idx, struct arena *a, struct val *out)
 
 static void push_list(lua_State *L, const struct val *v)
 {
-	bool holes = false;
-	for (uint32_t i = 0; i < v->n; i++)
-		holes |= v->items[i].type == VAL_NULL;
-	lua_createtable(L, holes ? 0 : (int)v->n, 0);	/* with room for it, a list that begins with nil would still have a length */
+	bool bare = v->n > 0 && v->items[0].type == VAL_NULL;
+	lua_createtable(L, bare ? 0 : (int)v->n, 0);	/* with room for it, a list that begins with nil would still have a length */
 	for (uint32_t i = 0; i < v->n; i++) {
 		policy_push_val(L, &v->items[i]);
 		lua_rawseti(L, -2, (lua_Integer)i + 1);
