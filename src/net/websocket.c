@@ -116,7 +116,7 @@ int ws_read(struct rt_io *io, size_t max, enum ws_op *op, struct buf *payload)
 	do {
 		if ((rc = read_head(io, &f)) < 0)
 			return rc;
-		if (payload->len + f.len > max)
+		if (f.len > max || payload->len > max - f.len)
 			return err_set(E_LIMIT, "websocket: message of more than %zu bytes", max);
 		if (f.op >= 8 && !first) {	/* a ping between two fragments: read and forgotten */
 			struct buf skip = { 0 };
