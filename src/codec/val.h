@@ -24,6 +24,7 @@ struct val_member;
 struct val {
 	enum val_type type;
 	uint32_t n, cap;		/* members or items */
+	bool plain_key;			/* of a member whose key was a number or boolean: YAML does not quote it */
 	union {
 		bool b;
 		int64_t i;

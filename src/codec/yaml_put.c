@@ -96,7 +96,10 @@ static void put_node(yaml_emitter_t *e, const struct val *v)
 	case VAL_OBJ:
 		emit(e, &event, yaml_mapping_start_event_initialize(&event, NULL, NULL, 1, YAML_ANY_MAPPING_STYLE));
 		for (uint32_t i = 0; i < v->n; i++) {
-			put_text(e, v->members[i].key);
+			if (v->members[i].val.plain_key)
+				put_scalar(e, v->members[i].key, YAML_PLAIN_SCALAR_STYLE);
+			else
+				put_text(e, v->members[i].key);
 			put_node(e, &v->members[i].val);
 		}
 		emit(e, &event, yaml_mapping_end_event_initialize(&event));

@@ -120,6 +120,7 @@ static int conv_object(struct conv *c, int idx, struct val *out)
 			lua_pop(L, 2);
 			return rc;
 		}
+		item.plain_key = lua_type(L, -2) != LUA_TSTRING;
 		val_put(c->arena, out, key, item);
 	}
 	return 0;
