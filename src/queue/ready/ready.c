@@ -14,6 +14,8 @@
 
 #define READY_MAGIC OBJ_MAGIC('R', 'E', 'D', 'Y')
 #define REAP_MS (10 * 60 * 1000)
+#define BODIES_AT_EASE (16 << 20)	/* bytes of messages in memory that nobody minds */
+#define LONG_LINE 256
 #define RETRY_MS 1000		/* between looks at a queue that has messages and may not connect */
 
 static struct {
@@ -417,6 +419,13 @@ static void shrink_when_low(struct ready_queue *q, struct msg *m)
 	conf_unref(&path);
 }
 
+/* Sinks slower than sources: the bodies of those far back in line are in the spool, and come back when it is their turn. Does not wait. */
+static void shrink_in_long_line(struct ready_queue *q, struct msg *m)
+{
+	if (msg_bytes_in_memory() > BODIES_AT_EASE && !(msg_flags(m) & (MSG_META_DIRTY | MSG_DATA_DIRTY)) && ready_len(q) > LONG_LINE)
+		shrink_by(SHRINK_DATA, m);
+}
+
 bool ready_has_room(struct ready_queue *q)
 {
 	rt_lock(&q->lock);
@@ -432,6 +441,8 @@ int ready_insert(struct ready_queue *q, struct msg *m)
 	OBJ_CHECK(q, READY_MAGIC);
 	if (memory_is_low())
 		shrink_when_low(q, m);
+	else
+		shrink_in_long_line(q, m);
 	rt_lock(&q->lock);
 	if (q->retired || q->n >= (uint64_t)path_opts_of(q->path)->max_ready) {
 		int rc = q->retired ? -E_AGAIN : -E_FULL;
