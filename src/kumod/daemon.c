@@ -16,6 +16,7 @@
 #include "policy/watch.h"
 #include "queue/memory.h"
 #include "queue/queue.h"
+#include "rt/cpu.h"
 #include "rt/fiber.h"
 #include "rt/loop.h"
 #include "smtp/server/server.h"
@@ -78,6 +79,7 @@ struct daemon {
 static int start_parts(void)
 {
 	memory_init();
+	cpu_metrics_start();
 	msg_set_storage(&SPOOL_STORAGE);
 	logs_set_inserter(insert_hook_message);
 	smtp_server_set_audit(aaa_audit_authentication);
