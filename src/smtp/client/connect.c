@@ -109,8 +109,10 @@ static int open_stream(struct dispatcher *d, struct rt_io **io)
 	}
 	if (rc == -E_CANCELED)
 		return rc;
-	if (strstr(err_text(), strerror(EADDRNOTAVAIL)) && o->source_address.family)
+	if (strstr(err_text(), strerror(EADDRNOTAVAIL)) && o->source_address.family) {
+		smtp_count_failure(SMTP_FAILED_BIND);
 		source_failed(o, SOURCE_UNPLUMBED);
+	}
 	if (o->source_address.family)
 		ipaddr_put(&from, &o->source_address);
 	char *why = xstrdup(err_text());

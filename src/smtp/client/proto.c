@@ -90,5 +90,6 @@ void proto_smtp_register(void)
 {
 	smtp_tls_init();
 	policy_event_register(&SMTP_CLIENT_REWRITE);
+	smtp_failures_init();
 	dispatch_register(PROTO_SMTP, &SMTP_PROTOCOL);
 }

@@ -5,12 +5,40 @@
  * HA proxy does not answer: whether it could use the address shows only in the banner. A SOCKS5 proxy is asked with BIND for the source address
  * before CONNECT, so that an address it does not have is told apart from a host that does not answer.
  */
+#include <stdatomic.h>
 #include <stdlib.h>
 #include "base/xalloc.h"
 #include "queue/health.h"
 #include "rt/clock.h"
 #include "rt/fiber.h"
+#include "rt/metrics.h"
 #include "smtp/client/session.h"
+
+static struct metric_family FAILURES[] = {
+	[SMTP_FAILED_BIND] = METRIC_COUNTER("bind_failures", "how many times binding to a source address failed"),
+	[SMTP_FAILED_PROXY] = METRIC_COUNTER("proxy_connection_failures", "how many times connecting to a proxy server failed"),
+};
+static _Atomic(struct metric *) failures[ARRAY_LEN(FAILURES)];
+
+void smtp_failures_init(void)
+{
+	for (size_t i = 0; i < ARRAY_LEN(FAILURES); i++)
+		metric_register(&FAILURES[i]);
+}
+
+/* Made when it first counts: what never happened is not shown. */
+void smtp_count_failure(enum smtp_failure f)
+{
+	struct metric *m = atomic_load(&failures[f]), *none = NULL;
+	if (!m) {
+		m = metric_get_n(&FAILURES[f], NULL);
+		if (!atomic_compare_exchange_strong(&failures[f], &none, m)) {
+			metric_unref(&m);
+			m = none;
+		}
+	}
+	metric_add(m, 1);
+}
 
 static void put_ip(struct buf *b, const struct netaddr *a)
 {
@@ -85,7 +113,7 @@ static int socks_login(struct rt_io *io, const struct source_opts *o)
 /* A command with an address; the address in the reply goes to *BOUND. */
 static int socks_command(struct rt_io *io, uint8_t cmd, const struct netaddr *addr, struct netaddr *bound)
 {
-	static const char *const FAILURES[] = { "succeeded", "general SOCKS server failure", "connection not allowed by ruleset", "network unreachable",
+	static const char *const REPLIES[] = { "succeeded", "general SOCKS server failure", "connection not allowed by ruleset", "network unreachable",
 						"host unreachable", "connection refused", "TTL expired", "command not supported", "address type not supported" };
 	struct buf b = { 0 };
 	const uint8_t *p;
@@ -109,7 +137,7 @@ static int socks_command(struct rt_io *io, uint8_t cmd, const struct netaddr *ad
 	*bound = (struct netaddr){ .ip.family = kind == 1 ? 4 : 6, .port = (uint16_t)(p[4 + len] << 8 | p[5 + len]) };
 	memcpy(bound->ip.bytes, p + 4, len);
 	rt_io_consume(io, 4 + len + 2);
-	return reply == 0 ? 0 : err_set(E_IO, "%s", reply < ARRAY_LEN(FAILURES) ? FAILURES[reply] : "unknown failure");
+	return reply == 0 ? 0 : err_set(E_IO, "%s", reply < ARRAY_LEN(REPLIES) ? REPLIES[reply] : "unknown failure");
 }
 
 static int socks_handshake(struct rt_io *io, const struct source_opts *o, const struct netaddr *to, struct netaddr *bound)
@@ -183,6 +211,7 @@ int smtp_proxy_open(struct dispatcher *d, struct rt_io **out)
 			rt_io_set_timeout(*out, INT64_MAX, INT64_MAX);
 	}
 	if (rc < 0 && rc != -E_CANCELED) {
+		smtp_count_failure(SMTP_FAILED_PROXY);
 		source_failed(o, SOURCE_PROXY);
 		err_prefix("failed to connect through %s proxy %.*s", socks ? "SOCKS5" : "HA", SLICE_ARG(server));
 	}

@@ -48,6 +48,9 @@ int smtp_connect(struct dispatcher *d);			/* enum connect_result or negative. Yi
 bool smtp_reconnect(struct dispatcher *d);		/* the connection is done with: whether there are hosts left to try */
 void smtp_drop(struct dispatcher *d);			/* closes without a word */
 /* proxy.c */
+enum smtp_failure { SMTP_FAILED_BIND, SMTP_FAILED_PROXY };
+void smtp_failures_init(void);
+void smtp_count_failure(enum smtp_failure f);
 bool smtp_proxy_used(const struct source_opts *o);	/* does not wait */
 int smtp_proxy_open(struct dispatcher *d, struct rt_io **out);	/* a stream to s->remote; fills source, proxy, via. Yields. */
 /* connect_tls.c */
