@@ -426,9 +426,12 @@ static void add_id(struct local_walk *w, const char *hex)
 		w->n++;
 }
 
-/* HEX holds the digits of the folders above; takes the descriptor over. */
+/* HEX holds the digits of the folders above; takes the descriptor over. A folder that is taken away and used elsewhere meanwhile gives names
+   that do not exist: whoever asks for them learns so. */
 static void collect(struct local_walk *w, int dir_fd, char hex[33], int depth)
 {
+	if (dir_fd < 0 && errno == ENOENT && depth > 0)
+		return;		/* its last message ended just now */
 	DIR *d = dir_fd >= 0 ? fdopendir(dir_fd) : NULL;
 	if (d == NULL) {
 		w->rc = err_errno(E_IO, "%s: cannot read a folder of the spool", w->l->store.path);
