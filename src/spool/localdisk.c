@@ -4,9 +4,8 @@
  * sees half of one. PATH/lock is held (flock) and names the owner.
  *
  * The first bytes of an id change every 100 ns, so nearly each file has two folders of its own. They are taken away with the file, and
- * kept in PATH/new for the next one, and so are files, emptied: making and deleting is what this kind costs most (ext4 looks for an inode
- * that was not deleted of late). A kept file is emptied before it is used again, and file systems replay their journal in order: it never
- * shows what it held before. Somebody who has it open just then would, so a reader looks afterwards whether it still has its name.
+ * kept in PATH/new for the next one: making and deleting folders is what this kind costs most (ext4 looks for an inode that was not
+ * deleted of late). Files are not kept: after a loss of power one could show what it held before.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -31,7 +30,6 @@ struct local {
 	int lock_fd, data_fd, new_fd;
 	/* owned by the writer */
 	unsigned n_spare;	/* empty folders new/d0, new/d1, … */
-	unsigned n_files;	/* empty files new/f0, new/f1, … */
 };
 
 static void name_of(struct uuid id, char out[NAME_LEN + 1])
@@ -79,9 +77,9 @@ static int open_folder(struct local *l, const char *name, int *fd)
 	return rc;
 }
 
-static char *spare_name(char kind, unsigned n, char out[16])
+static char *spare_name(unsigned n, char out[16])
 {
-	snprintf(out, 16, "%c%u", kind, n);
+	snprintf(out, 16, "d%u", n);
 	return out;
 }
 
@@ -91,7 +89,7 @@ static int get_folder(struct local *l, const char *name)
 	char spare[16];
 	if (l->n_spare == 0)
 		return mkdirat(l->data_fd, name, 0755) == 0 || errno == EEXIST ? 0 : -1;
-	if (renameat(l->new_fd, spare_name('d', l->n_spare - 1, spare), l->data_fd, name) == 0) {
+	if (renameat(l->new_fd, spare_name(l->n_spare - 1, spare), l->data_fd, name) == 0) {
 		l->n_spare--;
 		return 0;
 	}
@@ -127,7 +125,7 @@ static bool drop_folder(struct local *l, const char *name)
 	char spare[16];
 	if (l->n_spare >= SPARE_MAX)
 		return unlinkat(l->data_fd, name, AT_REMOVEDIR) == 0;
-	if (!is_empty(l, name) || renameat(l->data_fd, name, l->new_fd, spare_name('d', l->n_spare, spare)) != 0)
+	if (!is_empty(l, name) || renameat(l->data_fd, name, l->new_fd, spare_name(l->n_spare, spare)) != 0)
 		return false;
 	l->n_spare++;
 	return true;
@@ -138,9 +136,7 @@ static void local_close(struct store *s)
 	struct local *l = (struct local *)s;
 	char spare[16];
 	while (l->n_spare > 0)
-		unlinkat(l->new_fd, spare_name('d', --l->n_spare, spare), AT_REMOVEDIR);
-	while (l->n_files > 0)
-		unlinkat(l->new_fd, spare_name('f', --l->n_files, spare), 0);
+		unlinkat(l->new_fd, spare_name(--l->n_spare, spare), AT_REMOVEDIR);
 	int fds[] = { l->new_fd, l->data_fd, l->lock_fd };
 	for (size_t i = 0; i < ARRAY_LEN(fds); i++)
 		if (fds[i] >= 0)
@@ -197,44 +193,13 @@ static int write_all(int fd, struct slice data)
 	return 0;
 }
 
-/* Opens new/TAIL for writing, empty: a file that was kept, or a fresh one. */
-static int open_new(struct local *l, const char *tail)
-{
-	char spare[16];
-	if (l->n_files > 0 && renameat(l->new_fd, spare_name('f', --l->n_files, spare), l->new_fd, tail) == 0) {
-		/* without O_TRUNC: ext4 takes that for the replacing of a file and writes it out at its close */
-		int fd = openat(l->new_fd, tail, O_WRONLY | O_CLOEXEC);
-		if (fd >= 0)
-			return fd;
-	}
-	return openat(l->new_fd, tail, O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0600);
-}
-
-/* Takes the file NAME below data/ away. 0, or -1 and errno. */
-static int drop_file(struct local *l, const char *name)
-{
-	char spare[16];
-	if (l->n_files >= SPARE_MAX)
-		return unlinkat(l->data_fd, name, 0);
-	if (renameat(l->data_fd, name, l->new_fd, spare_name('f', l->n_files, spare)) != 0)
-		return -1;
-	int fd = openat(l->new_fd, spare, O_WRONLY | O_TRUNC | O_CLOEXEC);
-	if (fd < 0) {
-		unlinkat(l->new_fd, spare, 0);
-		return 0;
-	}
-	close(fd);
-	l->n_files++;
-	return 0;
-}
-
 /* Writes new/ID; the descriptor stays open in *FD for SYNC. */
 static int write_new(struct local *l, struct store_write *w, bool sync, int *fd)
 {
 	char name[NAME_LEN + 1];
 	name_of(w->id, name);
 	const char *tail = name + 12;
-	*fd = open_new(l, tail);
+	*fd = openat(l->new_fd, tail, O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0600);
 	if (*fd < 0)
 		return err_errno(E_IO, "failed to create a temporary file to store a message in %s/new", l->store.path);
 	if (write_all(*fd, w->data) != 0) {
@@ -312,7 +277,7 @@ static int delete_one(struct local *l, struct uuid id)
 {
 	char name[NAME_LEN + 1];
 	name_of(id, name);
-	if (drop_file(l, name) != 0)
+	if (unlinkat(l->data_fd, name, 0) != 0)
 		return errno == ENOENT ? 0 : err_errno(E_IO, "failed to remove %s/data/%s", l->store.path, name);
 	static const int LEVELS[] = { LEVEL_4, LEVEL_3, LEVEL_2 };
 	for (size_t i = 0; i < ARRAY_LEN(LEVELS); i++) {
@@ -353,7 +318,7 @@ static int local_write(struct store *s, struct store_write *w, size_t n, bool sy
 	return worst;
 }
 
-static int read_once(struct local *l, const char *name, char **data, size_t *len)
+static int read_file(struct local *l, const char *name, char **data, size_t *len)
 {
 	int fd = openat(l->data_fd, name, O_RDONLY | O_CLOEXEC);
 	struct stat st;
@@ -369,11 +334,6 @@ static int read_once(struct local *l, const char *name, char **data, size_t *len
 	while (got < size && ((n = read(fd, *data + got, size - got)) > 0 || (n < 0 && errno == EINTR)))
 		got += n > 0 ? (size_t)n : 0;
 	int rc = n < 0 ? err_errno(E_IO, "failed to load %s/data/%s", l->store.path, name) : 0;
-	struct stat now;
-	if (rc == 0 && fstatat(l->data_fd, name, &now, 0) != 0)	/* removed while it was read: what was read may be of another */
-		rc = err_errno(E_IO, "failed to load %s/data/%s", l->store.path, name);
-	else if (rc == 0 && now.st_ino != st.st_ino)
-		rc = err_set(E_AGAIN, "failed to load %s/data/%s: it was replaced meanwhile", l->store.path, name);
 	close(fd);
 	if (rc < 0) {
 		free(*data);
@@ -382,14 +342,6 @@ static int read_once(struct local *l, const char *name, char **data, size_t *len
 	(*data)[got] = '\0';
 	*len = got;
 	return 0;
-}
-
-static int read_file(struct local *l, const char *name, char **data, size_t *len)
-{
-	int rc = -E_AGAIN;
-	for (int tries = 0; rc == -E_AGAIN && tries < 10; tries++)
-		rc = read_once(l, name, data, len);
-	return rc;
 }
 
 static int local_get(struct store *s, struct uuid id, char **data, size_t *len)
