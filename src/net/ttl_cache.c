@@ -34,23 +34,43 @@ struct stripe {
 	uint64_t generation;		/* grows with each clear */
 } __attribute__((aligned(64)));
 
+enum count { LOOKUPS, HITS, MISSES, POPULATED, ERRORS, INSERTS, EVICTED, EXPIRED, SIZE, COUNTS };
 struct ttl_cache {
 	uint32_t magic;
 	struct ttl_cache_conf conf;
 	size_t stripe_capacity;
-	struct metric *hits, *misses, *size;
+	struct metric *counts[COUNTS];
 	struct stripe stripes[STRIPES];
 };
 
-static struct metric_family HITS = METRIC_COUNTER("lruttl_hit_count", "how many times a lruttl cache lookup was a hit for a given cache", "cache_name");
-static struct metric_family MISSES = METRIC_COUNTER("lruttl_miss_count", "how many times a lruttl cache lookup was a miss for a given cache", "cache_name");
-static struct metric_family SIZE = METRIC_GAUGE("lruttl_cache_size", "number of items contained in an lruttl cache", "cache_name");
+#define COUNTER(n, h) METRIC_COUNTER("lruttl_" n "_count", h, "cache_name")
+static struct metric_family FAMILIES[COUNTS] = {
+	[LOOKUPS] = COUNTER("lookup", "how many times a lruttl cache was asked for an item"),
+	[HITS] = COUNTER("hit", "how many times a lruttl cache lookup was a hit for a given cache"),
+	[MISSES] = COUNTER("miss", "how many times a lruttl cache lookup was a miss for a given cache"),
+	[POPULATED] = COUNTER("populated", "how many times a missing item of a lruttl cache was found out"),
+	[ERRORS] = COUNTER("error", "how many times finding out an item of a lruttl cache failed"),
+	[INSERTS] = COUNTER("insert", "how many times an item was put into a lruttl cache unasked"),
+	[EVICTED] = COUNTER("evict", "how many items of a lruttl cache made room for others"),
+	[EXPIRED] = COUNTER("expire", "how many items of a lruttl cache became too old"),
+	[SIZE] = METRIC_GAUGE("lruttl_cache_size", "number of items contained in an lruttl cache", "cache_name"),
+};
 
 __attribute__((constructor)) static void register_metrics(void)
 {
-	metric_register(&HITS);
-	metric_register(&MISSES);
-	metric_register(&SIZE);
+	for (int i = 0; i < COUNTS; i++)
+		metric_register(&FAMILIES[i]);
+}
+
+static void count(struct ttl_cache *c, enum count which)
+{
+	metric_add(c->counts[which], 1);
+}
+
+static void count_lookup(struct ttl_cache *c, bool hit)
+{
+	count(c, LOOKUPS);
+	count(c, hit ? HITS : MISSES);
 }
 
 static struct stripe *stripe_of(struct ttl_cache *c, struct slice key)
@@ -67,9 +87,8 @@ struct ttl_cache *ttl_cache_create(const struct ttl_cache_conf *conf)
 	OBJ_INIT(c, CACHE_MAGIC);
 	c->conf = *conf;
 	c->stripe_capacity = MAX(conf->capacity / STRIPES, (size_t)1);
-	c->hits = metric_get(&HITS, conf->name);
-	c->misses = metric_get(&MISSES, conf->name);
-	c->size = metric_get(&SIZE, conf->name);
+	for (int i = 0; i < COUNTS; i++)
+		c->counts[i] = metric_get(&FAMILIES[i], conf->name);
 	for (int i = 0; i < STRIPES; i++) {
 		rt_lock_init(&c->stripes[i].lock, RANK_CACHE);
 		list_init(&c->stripes[i].clock);
@@ -81,7 +100,7 @@ static void entry_free(struct ttl_cache *c, struct stripe *s, struct entry *e)
 {
 	list_remove(&e->node);
 	map_del(&s->entries, e->key);
-	metric_add(c->size, -1);
+	metric_add(c->counts[SIZE], -1);
 	c->conf.unref(e->value);
 	free(e);
 }
@@ -113,9 +132,8 @@ void ttl_cache_destroy(struct ttl_cache **cp)
 		map_fini(&c->stripes[i].entries);
 		rt_lock_fini(&c->stripes[i].lock);
 	}
-	metric_unref(&c->hits);
-	metric_unref(&c->misses);
-	metric_unref(&c->size);
+	for (int i = 0; i < COUNTS; i++)
+		metric_unref(&c->counts[i]);
 	OBJ_FINI(c, CACHE_MAGIC);
 	free(c);
 }
@@ -139,6 +157,7 @@ static void *get_locked(struct ttl_cache *c, struct stripe *s, struct slice key)
 	if (!e)
 		return NULL;
 	if (e->expires_ms <= rt_now_ms()) {
+		count(c, EXPIRED);
 		entry_free(c, s, e);
 		return NULL;
 	}
@@ -154,7 +173,7 @@ void *ttl_cache_get(struct ttl_cache *c, struct slice key)
 	rt_lock(&s->lock);
 	void *v = get_locked(c, s, key);
 	rt_unlock(&s->lock);
-	metric_add(v ? c->hits : c->misses, 1);
+	count_lookup(c, v != NULL);
 	return v;
 }
 
@@ -167,6 +186,7 @@ static void make_room(struct ttl_cache *c, struct stripe *s)
 			list_remove(&e->node);
 			list_push(&s->clock, &e->node);
 		} else {
+			count(c, e->expires_ms > rt_now_ms() ? EVICTED : EXPIRED);
 			entry_free(c, s, e);
 		}
 	}
@@ -187,7 +207,7 @@ static void put_locked(struct ttl_cache *c, struct stripe *s, struct slice key, 
 	e->expires_ms = expires_ms;
 	map_put(&s->entries, e->key, e);
 	list_push(&s->clock, &e->node);
-	metric_add(c->size, 1);
+	count(c, SIZE);
 }
 
 void ttl_cache_put(struct ttl_cache *c, struct slice key, void *value, int64_t expires_ms)
@@ -198,6 +218,7 @@ void ttl_cache_put(struct ttl_cache *c, struct slice key, void *value, int64_t e
 	rt_lock(&s->lock);
 	put_locked(c, s, key, value, expires_ms);
 	rt_unlock(&s->lock);
+	count(c, INSERTS);
 }
 
 static void flight_drop_locked(struct flight *f)
@@ -219,6 +240,7 @@ static int lead(struct ttl_cache *c, struct stripe *s, struct slice key, struct 
 	int64_t expires_ms = 0;
 	int rc = load(arg, &v, &expires_ms);
 
+	count(c, rc < 0 ? ERRORS : POPULATED);
 	if (rc < 0) {
 		f->err = xmalloc(sizeof *f->err);
 		f->err->len = strlen(err_text());
@@ -271,7 +293,7 @@ int ttl_cache_load(struct ttl_cache *c, struct slice key, ttl_cache_load_cb load
 		struct flight *f = v ? NULL : map_get(&s->flights, key);
 		if (v) {
 			rt_unlock(&s->lock);
-			metric_add(c->hits, 1);
+			count_lookup(c, true);
 			*value = v;
 			return 0;
 		}
@@ -290,7 +312,7 @@ int ttl_cache_load(struct ttl_cache *c, struct slice key, ttl_cache_load_cb load
 		map_put(&s->flights, key, f);
 		uint64_t generation = s->generation;
 		rt_unlock(&s->lock);
-		metric_add(c->misses, 1);
+		count_lookup(c, false);
 		return lead(c, s, key, f, generation, load, arg, value);
 	}
 }
