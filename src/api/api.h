@@ -81,7 +81,6 @@ void api_xfer(struct api_call *c);
 void api_trace_smtp_server(struct api_call *c);
 void api_trace_smtp_client(struct api_call *c);
 void api_xfer_inject(struct api_call *c);
-void api_cpu_metrics_register(void);
 void api_trace_register(void);	/* takes what deliveries tell */
 void xfer_register(void);	/* its event and the queues' protocol */
 void api_xfer_cancel(struct api_call *c);

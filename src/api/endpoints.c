@@ -50,6 +50,5 @@ void api_kumod_register(void)
 	inject_register();
 	xfer_register();
 	api_trace_register();
-	api_cpu_metrics_register();
 	api_set_endpoints(KUMOD_ENDPOINTS);
 }
