@@ -409,10 +409,17 @@ static int request_send(lua_State *L)
 
 static struct response *check_response(lua_State *L)
 {
-	struct response *r = policy_obj_check(L, 1, &RESPONSE);
+	return policy_obj_check(L, 1, &RESPONSE);
+}
+
+/* The body can be fetched once; what is known from the head stays. */
+static struct response *take_body(lua_State *L)
+{
+	struct response *r = check_response(L);
 
 	if (r->taken)
 		policy_raisef(L, "response has already been consumed");
+	r->taken = true;
 	return r;
 }
 
@@ -465,9 +472,8 @@ static int content_length(lua_State *L)
 
 static int response_bytes(lua_State *L)
 {
-	struct response *r = check_response(L);
+	struct response *r = take_body(L);
 
-	r->taken = true;
 	policy_push_slice(L, r->reply.body.len ? buf_view(&r->reply.body) : SLICE(""));
 	return 1;
 }
@@ -491,11 +497,10 @@ static struct slice charset_of(struct slice type)
 
 static int response_text(lua_State *L)
 {
-	struct response *r = check_response(L);
+	struct response *r = take_body(L);
 	struct slice body = buf_view(&r->reply.body), charset = charset_of(http_reply_header(&r->reply, SLICE("content-type")));
 	struct buf text = { 0 };
 
-	r->taken = true;
 	if (slice_starts(body, SLICE("\357\273\277")))
 		body = slice_sub(body, 3, SIZE_MAX);
 	else if (charset.len && !slice_eq_nocase(charset, SLICE("utf-8")) && charset_to_utf8(charset, body, &text) == 0)
