@@ -3,7 +3,7 @@
 -- A policy with everything that a sending platform usually needs. Copy it to /opt/kumomta/etc/policy/init.lua with the
 -- data files that it names, replace the names and addresses, then check it:
 --
---    /opt/kumomta/sbin/kumod --policy /opt/kumomta/etc/policy/init.lua --validate
+--    /opt/kumomta/sbin/kumod --policy /opt/kumomta/etc/policy/init.lua --user kumod --validate
 
 local kumo = require 'kumo'
 
@@ -22,10 +22,8 @@ sources:setup { ETC .. 'sources.toml' }
 -- Which keys sign for which domains.
 local dkim_signer = dkim_sign:setup { ETC .. 'dkim_data.toml' }
 
--- How fast mail goes to whom, adjusted while it runs by the automation daemon.
+-- How fast mail goes to whom. With an automation daemon, publish = { URL } and subscribe = { URL } have it adjusted.
 local shaper = shaping:setup_with_automation {
-  publish = { 'http://127.0.0.1:8008' },
-  subscribe = { 'http://127.0.0.1:8008' },
   extra_files = { ETC .. 'shaping.toml' },
 }
 
@@ -81,8 +79,9 @@ kumo.on('init', function()
     hostname = 'mail.example.com',
     relay_hosts = { '127.0.0.1', '192.168.1.0/24' },
   }
+  -- '[::]:25' would take IPv4 as well, and so needs the port alone; beside the listener above name addresses of this host.
   kumo.start_esmtp_listener {
-    listen = '[::]:25',
+    listen = '[::1]:25',
     relay_hosts = { '::1' },
   }
 
