@@ -5,12 +5,12 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <time.h>
-#include <unistd.h>
 #include "base/xalloc.h"
 #include "rt/clock.h"
 #include "rt/diag.h"
 #include "rt/fiber.h"
 #include "rt/sync.h"
+#include "spool/sync_pair.h"
 
 #define BATCH_OPS 1024
 #define BATCH_BYTES (16 << 20)
@@ -18,8 +18,6 @@
 #define LINGER_OPS 64
 #define REMOVES_MAX 20000	/* more than that pending: submitters wait */
 #define MONITOR_MS 5000
-#define BACKOFF_MIN_US 500
-#define BACKOFF_MAX_US 50000
 
 struct op {
 	struct list node;		/* under lock while queued; then the thread's */
@@ -45,6 +43,7 @@ static struct {
 	/* immutable while the thread runs */
 	struct store *meta, *data;
 	pthread_t thread;
+	struct sync_pair *sync_pair;
 	/* owned by the thread */
 	struct list failed;		/* removals to be tried again */
 	struct uuid *dead;		/* removed from meta, their bodies not yet */
@@ -79,13 +78,6 @@ static void op_done(struct op *op)
 
 /* --- the thread */
 
-static int64_t mono_ms(void)
-{
-	struct timespec t;	/* not rt/clock: a disk knows no virtual time */
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * INT64_C(1000) + t.tv_nsec / 1000000;
-}
-
 /* Lock held. False: MS passed. */
 static bool wait_ms(int64_t ms)
 {
@@ -111,20 +103,23 @@ static void add_write(size_t n, struct uuid id, struct slice data, struct op *op
 	g.of[n] = op;
 }
 
-/* A store that is busy is asked again, until its deadline. */
-static int write_patiently(struct store *s, size_t n, bool sync)
+/* A store that is busy is asked again, until its deadline. *SYNC: durable, please; afterwards: a sync of the store is owed. */
+static int write_patiently(struct store *s, size_t n, bool *sync)
 {
+	bool wanted = *sync, now = wanted && s->kind->sync == NULL;
+	*sync = false;
 	if (s->kind->is_unhealthy && s->kind->is_unhealthy(s)) {
 		int rc = err_set(E_IO, "the spool is not accepting writes");
 		for (size_t i = 0; i < n; i++)
 			g.writes[i].rc = rc;
 		return rc;
 	}
-	int64_t until = mono_ms() + s->deadline_ms;
+	struct patience p = patience_until(s);
 	int rc;
-	for (useconds_t pause = BACKOFF_MIN_US; (rc = s->kind->write(s, g.writes, n, sync)) == -E_AGAIN && mono_ms() < until;
-	     pause = MIN(2 * pause, (useconds_t)BACKOFF_MAX_US))
-		usleep(pause);
+	do
+		rc = s->kind->write(s, g.writes, n, now);
+	while (patience_again(&p, rc));
+	*sync = rc == 0 && wanted && !now;
 	return rc;
 }
 
@@ -140,7 +135,8 @@ static void keep_result(size_t n)
 	}
 }
 
-static void write_data(struct list *batch)
+/* These two say whether a sync of the store is owed. */
+static bool write_data(struct list *batch)
 {
 	size_t n = 0, n_dead = g.n_dead;
 	bool sync = false;
@@ -155,33 +151,62 @@ static void write_data(struct list *batch)
 		sync |= op->sync || g.data->flush;
 	}
 	if (n == 0)
-		return;
-	int rc = write_patiently(g.data, n, sync);
+		return false;
+	int rc = write_patiently(g.data, n, &sync);
 	if (rc < 0)
 		diag_error("kumo.spool", "data spool: %s", err_text());
 	if (rc < 0 && n_dead > 0)
 		diag_warn("kumo.spool", "%zu bodies of ended messages stay behind until the next start", n_dead);
 	keep_result(n);
+	return sync;
 }
 
-static void write_meta(struct list *batch)
+/* Removals are synced like stores: a body must not go for good while its envelope may come back with the power. */
+static bool write_meta(struct list *batch)
 {
 	size_t n = 0;
 	bool sync = false;
 	LIST_EACH (it, batch) {
 		struct op *op = LIST_ENTRY(it, struct op, node);
-		if (!op->is_store) {
-			add_write(n++, op->id, SLICE_NONE, op);
-		} else if (op->env != NULL && op->rc == 0) {
-			add_write(n++, op->id, slice_new(op->env, op->env_len), op);
-			sync |= op->sync || g.meta->flush;
-		}
+		if (op->is_store && (op->env == NULL || op->rc < 0))
+			continue;
+		add_write(n++, op->id, op->is_store ? slice_new(op->env, op->env_len) : SLICE_NONE, op);
+		sync |= op->sync || g.meta->flush;
 	}
 	if (n == 0)
-		return;
-	if (write_patiently(g.meta, n, sync) < 0)
+		return false;
+	if (write_patiently(g.meta, n, &sync) < 0)
 		diag_error("kumo.spool", "meta spool: %s", err_text());
 	keep_result(n);
+	return sync;
+}
+
+static void fail_synced(struct list *batch, bool data, int rc, const char *text)
+{
+	LIST_EACH (it, batch) {
+		struct op *op = LIST_ENTRY(it, struct op, node);
+		if (op->rc < 0 || (data ? op->body == NULL : op->is_store && op->env == NULL))
+			continue;
+		op->rc = rc;
+		if (op->waited)
+			op->text = xstrdup(text);
+	}
+}
+
+/* Both stores at the same time. Whoever waits is told after both. */
+static void sync_both(struct list *batch, bool data, bool meta)
+{
+	struct store *const s[2] = { data ? g.data : NULL, meta ? g.meta : NULL };
+	int rc[2];
+	char *text[2];
+	sync_pair_run(g.sync_pair, s, rc, text);
+	for (int i = 0; i < 2; i++) {
+		if (rc[i] < 0) {
+			diag_error("kumo.spool", "%s spool: %s", s[i]->name, text[i]);
+			fail_synced(batch, i == 0, rc[i], text[i]);
+		}
+		free(text[i]);
+	}
 }
 
 static void add_dead(struct uuid id)
@@ -193,8 +218,9 @@ static void add_dead(struct uuid id)
 
 static void run_batch(struct list *batch, bool last)
 {
-	write_data(batch);
-	write_meta(batch);
+	bool data = write_data(batch), meta = write_meta(batch);
+	if (data || meta)
+		sync_both(batch, data, meta);
 	for (struct list *it; (it = list_pop(batch)) != NULL;) {
 		struct op *op = LIST_ENTRY(it, struct op, node);
 		if (!op->is_store && op->rc == 0) {
@@ -247,8 +273,8 @@ static void monitor(void)
 	struct store *both[] = { g.meta, g.data };
 	for (size_t i = 0; i < ARRAY_LEN(both); i++)
 		if (both[i]->kind->monitor)
-			both[i]->kind->monitor(both[i], mono_ms());
-	g.monitor_at_ms = mono_ms() + MONITOR_MS;
+			both[i]->kind->monitor(both[i], store_mono_ms());
+	g.monitor_at_ms = store_mono_ms() + MONITOR_MS;
 }
 
 /* Lock held. Puts failed removals back in line. */
@@ -272,7 +298,7 @@ static void wait_for_work(void)
 				return;
 			continue;
 		}
-		int64_t left = g.monitor_at_ms - mono_ms();
+		int64_t left = g.monitor_at_ms - store_mono_ms();
 		if (left > 0) {
 			wait_ms(left);
 			continue;
@@ -300,7 +326,7 @@ static void *commit_main(void *arg)
 		gather(&batch);
 		rt_unlock(&g.lock);
 		run_batch(&batch, last);
-		if (mono_ms() >= g.monitor_at_ms)
+		if (store_mono_ms() >= g.monitor_at_ms)
 			monitor();
 		rt_lock(&g.lock);
 	}
@@ -321,7 +347,8 @@ void commit_start(struct store *meta, struct store *data)
 	g.stop = false;
 	g.meta = meta;
 	g.data = data;
-	g.monitor_at_ms = mono_ms() + MONITOR_MS;
+	g.monitor_at_ms = store_mono_ms() + MONITOR_MS;
+	g.sync_pair = sync_pair_start();
 	int rc = pthread_create(&g.thread, NULL, commit_main, NULL);
 	assert(rc == 0);
 }
@@ -333,6 +360,7 @@ void commit_stop(void)
 	pthread_cond_signal(&g.wake);
 	rt_unlock(&g.lock);
 	pthread_join(g.thread, NULL);
+	sync_pair_stop(&g.sync_pair);
 	free(g.dead);
 	free(g.writes);
 	free(g.of);

@@ -4,7 +4,7 @@
  *
  * One batch at a time: data of all its messages in one write, then all envelopes and removals in one write; the bodies of what was removed go
  * with the next batch's data. So a message needs a share of two writes to come and of two to go. Removals alone linger for some
- * milliseconds, because more are coming and nobody waits for them.
+ * milliseconds, because more are coming and nobody waits for them. What has to be durable is synced after both writes, both stores at once.
  *
  * Thread:  submit from fibers; the rest is the thread's own.   Yields: commit_store.
  */

@@ -5,6 +5,7 @@
 #include <pwd.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 #include "base/xalloc.h"
 
@@ -21,6 +22,30 @@ void store_fini(struct store *s)
 {
 	free(s->name);
 	free(s->path);
+}
+
+#define BACKOFF_MIN_US 500u
+#define BACKOFF_MAX_US 50000u
+
+int64_t store_mono_ms(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * INT64_C(1000) + t.tv_nsec / 1000000;
+}
+
+struct patience patience_until(const struct store *s)
+{
+	return (struct patience){ .until_ms = store_mono_ms() + s->deadline_ms, .pause_us = BACKOFF_MIN_US };
+}
+
+bool patience_again(struct patience *p, int rc)
+{
+	if (rc != -E_AGAIN || store_mono_ms() >= p->until_ms)
+		return false;
+	usleep(p->pause_us);
+	p->pause_us = MIN(2 * p->pause_us, BACKOFF_MAX_US);
+	return true;
 }
 
 int store_mkdirs(const char *path)

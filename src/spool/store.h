@@ -24,6 +24,8 @@ struct store_kind {
 	void (*close)(struct store *s);
 	/* 0 when every write went well; else some rc of W tells. SYNC: survives loss of power when it returns. */
 	int (*write)(struct store *s, struct store_write *w, size_t n, bool sync);
+	/* What was written before survives loss of power when it returns; may run beside other calls. NULL: only write can. */
+	int (*sync)(struct store *s);
 	int (*get)(struct store *s, struct uuid id, char **data, size_t *len);	/* malloc'd; -E_NOENT */
 	/* In key order, behind AFTER (NULL: from the first). VALUES false: ids only (cheaper where the store can). */
 	int (*walk_begin)(struct store *s, bool values, const struct uuid *after, struct store_walk **out);
@@ -50,7 +52,16 @@ struct store {
 void store_init(struct store *s, const struct store_kind *kind, const struct spool_opts *o);
 void store_fini(struct store *s);
 
-/* Shared helpers. mkdir -p; -E_… with "while creating directory structure: PATH: cause". */
+/* For a store that may be busy (-E_AGAIN): do rc = …; while (patience_again(&p, rc)); Blocks between two tries. */
+struct patience {
+	int64_t until_ms;	/* of the monotonic clock: a disk knows no virtual time */
+	unsigned pause_us;
+};
+int64_t store_mono_ms(void);
+struct patience patience_until(const struct store *s);	/* its deadline, from now */
+bool patience_again(struct patience *p, int rc);
+
+/* mkdir -p; -E_… with "while creating directory structure: PATH: cause". */
 int store_mkdirs(const char *path) WARN_UNUSED;
 /* Whether this process can create, read and delete in PATH; the error says as whom it tried and what to do. */
 int store_probe(const char *path) WARN_UNUSED;
