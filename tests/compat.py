@@ -2,9 +2,11 @@
 """compat.py BIN_DIR [--write]: holds docs/compat.tsv, the list of every documented name, against what the programs know.
 
 A name marked `implemented` that the program does not know fails. --write marks the names as the program knows them, and names a test for each."""
-import argparse, collections, glob, json, os, pwd, re, subprocess, sys, tempfile
+import argparse, collections, glob, json, os, re, subprocess, sys, tempfile
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, os.path.join(ROOT, "tests", "lib"))
+from kumotest import AS_ME
 TABLE = os.path.join(ROOT, "docs", "compat.tsv")
 PROGRAMS = {"proxy": "proxy-server", "tsa": "tsa-daemon", "proxy-server": "proxy-server", "tsa-daemon": "tsa-daemon"}
 OPTIONS = {  # how each option table is reached; %s is the option under test
@@ -91,7 +93,7 @@ def ask_lua(bin_dir, names):
             f.writelines("%s\t%s\n" % n for n in names)
         with open(d + "/probe.lua", "w") as f:
             f.write("package.path = '%s/share/?.lua;' .. package.path\nOPTIONS = { %s }\n" % (ROOT, ", ".join("['%s'] = '%s'" % o for o in OPTIONS.items())) + PROBE)
-        r = run(bin_dir, "kumod", "--policy", d + "/probe.lua", "--user", pwd.getpwuid(os.getuid()).pw_name, "--script", env=dict(os.environ, COMPAT_DIR=d, KUMO_NODE_ID_PATH=d + "/id"))
+        r = run(bin_dir, "kumod", "--policy", d + "/probe.lua", *AS_ME, "--script", env=dict(os.environ, COMPAT_DIR=d, KUMO_NODE_ID_PATH=d + "/id"))
         if r.returncode:
             sys.exit("compat.py: the probe failed:\n" + r.stderr)
         return {(k, n) for k, n, v in (l.split("\t") for l in r.stdout.splitlines()) if v == "1"}

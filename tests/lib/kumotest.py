@@ -5,7 +5,17 @@ import contextlib, glob, http.client, json, os, pwd, re, shutil, signal, socket,
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BIN = os.environ.get("BIN_DIR", os.path.join(ROOT, "build", "bin"))
-USER = pwd.getpwuid(os.getuid()).pw_name
+
+
+def as_me():
+    """The --user of kumod: only root must give one, and in containers many a uid has no name to give."""
+    try:
+        return ["--user", pwd.getpwuid(os.getuid()).pw_name]
+    except KeyError:
+        return []
+
+
+AS_ME = as_me()
 
 PRELUDE = r'''
 local kumo = require 'kumo'
@@ -178,7 +188,7 @@ class Kumod:
 
     def start(self, args=(), wait=True):
         self.ports, self.ready = {}, threading.Event()
-        self.p = subprocess.Popen([os.path.join(BIN, "kumod"), "--policy", self.policy, "--user", USER, *args], env=self.env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+        self.p = subprocess.Popen([os.path.join(BIN, "kumod"), "--policy", self.policy, *AS_ME, *args], env=self.env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                                   stderr=subprocess.PIPE, text=True, errors="replace")
         self.reader = threading.Thread(target=self._read, args=(self.p,), daemon=True)
         self.reader.start()
@@ -244,7 +254,7 @@ def run_kumod(policy, *args, env=None, timeout=30):
         with open(d + "/init.lua", "w") as f:
             f.write(policy)
         e = dict(os.environ, TEST_DIR=d, TEST_SHARE=os.path.join(ROOT, "share"), SINK_PORT="1", KUMO_NODE_ID_PATH=d + "/nodeid", **(env or {}))
-        r = subprocess.run([os.path.join(BIN, "kumod"), "--policy", d + "/init.lua", "--user", USER, *args], env=e, capture_output=True, text=True, errors="replace", timeout=timeout)
+        r = subprocess.run([os.path.join(BIN, "kumod"), "--policy", d + "/init.lua", *AS_ME, *args], env=e, capture_output=True, text=True, errors="replace", timeout=timeout)
         return r.returncode, r.stdout, r.stderr
     finally:
         shutil.rmtree(d, ignore_errors=True)

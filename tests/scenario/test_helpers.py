@@ -1,6 +1,6 @@
 """The helper modules in share/policy-extras with a real daemon, and the example policy as it is shipped."""
 import os, re, shutil, subprocess, tempfile
-from kumotest import BIN, PRELUDE, ROOT, USER, wait_for
+from kumotest import AS_ME, BIN, PRELUDE, ROOT, wait_for
 
 SHARE = os.path.join(ROOT, "share")
 
@@ -23,7 +23,7 @@ def example(d):
 
 
 def validate(d):
-    r = subprocess.run([os.path.join(BIN, "kumod"), "--policy", d + "/init.lua", "--user", USER, "--validate"], capture_output=True, text=True, timeout=60)
+    r = subprocess.run([os.path.join(BIN, "kumod"), "--policy", d + "/init.lua", *AS_ME, "--validate"], capture_output=True, text=True, timeout=60)
     return r.returncode, r.stdout + r.stderr
 
 

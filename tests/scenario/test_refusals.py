@@ -1,7 +1,7 @@
 """What keeps kumod from starting: it ends with status 1 (2 for the command line) and says what, where, and what was expected."""
 import os, signal, socket, subprocess
 import pytest
-from kumotest import BASE, BIN, PRELUDE, USER, Kumod, run_kumod, wait_for
+from kumotest import AS_ME, BASE, BIN, PRELUDE, Kumod, run_kumod, wait_for
 
 INIT = PRELUDE + "kumo.on('init', function()\n%s\nend)\n"     # the chunk stands in line 8
 LINE = 8
@@ -46,7 +46,7 @@ def test_refused(case):
 
 def test_a_policy_that_is_no_text(tmp_path):
     (tmp_path / "init.lua").write_bytes(b"x = '\xff'\n")
-    r = subprocess.run([os.path.join(BIN, "kumod"), "--policy", str(tmp_path / "init.lua"), "--user", USER], capture_output=True, text=True, timeout=30)
+    r = subprocess.run([os.path.join(BIN, "kumod"), "--policy", str(tmp_path / "init.lua"), *AS_ME], capture_output=True, text=True, timeout=30)
     assert r.returncode == 1 and "init.lua" in r.stderr and "UTF-8" in r.stderr
 
 
