@@ -95,17 +95,18 @@ static void split_by_domain(struct acceptance *x)
 {
 	struct arena *a = session_arena(x->s);
 	bool *done = arena_alloc(a, x->n_rcpts + 1);
+	struct slice *same = arena_alloc(a, (x->n_rcpts + 1) * sizeof *same);	/* all of them, those of one domain together */
 	for (uint32_t i = 0; i < x->n_rcpts; i++) {
+		uint32_t n = 0;
 		if (done[i])
 			continue;
-		struct slice *same = arena_alloc(a, (x->n_rcpts - i) * sizeof *same);
-		uint32_t n = 0;
 		for (uint32_t k = i; k < x->n_rcpts; k++)
 			if (!done[k] && slice_eq_nocase(domain_of(x->rcpts[k]), domain_of(x->rcpts[i]))) {
 				same[n++] = x->rcpts[k];
 				done[k] = true;
 			}
 		add_batch(x, same, n);
+		same += n;
 	}
 }
 

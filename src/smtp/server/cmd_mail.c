@@ -18,7 +18,10 @@ int cmd_mail(struct smtp_session *s, const struct smtp_cmd *cmd)
 	int rc = event_address(s, &EV_SMTP_MAIL_FROM, &cmd->path, cmd->line);
 	if (rc != 0)
 		return rc < 0 ? rc : 0;
-	s->txn = (struct smtp_txn){ .active = true, .sender = keep_path(session_arena(s), &cmd->path), .started_us = rt_now_us_exact() };
+	txn_reset(s);
+	s->txn.sender = keep_path(txn_arena(s), &cmd->path);
+	s->txn.started_us = rt_now_us_exact();
+	s->txn.active = true;
 	return replyf(s, 250, SLICE_NONE, "OK <%.*s>", SLICE_ARG(s->txn.sender.text));
 }
 
@@ -27,13 +30,13 @@ static void add_rcpt(struct smtp_session *s, const struct smtp_path *path, struc
 	struct smtp_txn *t = &s->txn;
 	if (t->n == t->cap) {
 		uint32_t cap = t->cap ? t->cap * 2 : 4;
-		struct smtp_rcpt *more = arena_alloc(session_arena(s), cap * sizeof *more);
+		struct smtp_rcpt *more = arena_alloc(txn_arena(s), cap * sizeof *more);
 		if (t->n > 0)
 			memcpy(more, t->rcpts, t->n * sizeof *more);
 		t->rcpts = more;
 		t->cap = cap;
 	}
-	t->rcpts[t->n++] = (struct smtp_rcpt){ keep_path(session_arena(s), path), verdict };
+	t->rcpts[t->n++] = (struct smtp_rcpt){ keep_path(txn_arena(s), path), verdict };
 	s->rcpts_taken++;
 }
 

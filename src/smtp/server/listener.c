@@ -248,6 +248,7 @@ static void session_main(void *arg)
 	atomic_fetch_sub(&s->listener->connections, 1);
 	list_remove(&s->node);
 	txn_reset(s);
+	arena_destroy(&s->arena);
 	relay_forget(s);
 	rt_io_close(&s->io);
 	smtp_params_unref(&s->params);

@@ -13,11 +13,17 @@ struct arena *session_arena(struct smtp_session *s)
 	return s->arena;
 }
 
+struct arena *txn_arena(struct smtp_session *s)
+{
+	if (s->txn.arena == NULL)
+		s->txn.arena = arena_create();
+	return s->txn.arena;
+}
+
 void txn_reset(struct smtp_session *s)
 {
+	arena_destroy(&s->txn.arena);
 	s->txn = (struct smtp_txn){ 0 };
-	if (s->arena != NULL)
-		arena_destroy(&s->arena);
 }
 
 int session_fill(struct smtp_session *s)
@@ -124,8 +130,7 @@ int session_loop(struct smtp_session *s)
 {
 	while (!s->over) {
 		struct slice line;
-		if (!s->txn.active && s->arena != NULL)
-			arena_destroy(&s->arena);
+		arena_destroy(&s->arena);
 		int rc = session_read_line(s, &line);
 		if (rc < 0)
 			return rc;

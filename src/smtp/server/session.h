@@ -6,7 +6,8 @@
  * through reply(): there policy may rewrite it, and every refusal becomes a Rejection record.
  *
  * Thread:  the session's shard.
- * Memory:  s->arena holds what a command or transaction needs and goes with it; an idle session has none.
+ * Memory:  session_arena() holds what one command needs and goes with it, txn_arena() what the transaction keeps. A client may say as many
+ *          commands in a transaction as it likes, so that what is kept is only what is bounded. An idle session has neither.
  * Yields:  everything here that may answer.
  */
 #pragma once
@@ -51,6 +52,7 @@ struct domain_answer {			/* get_listener_domain is asked once a session for each
 };
 struct smtp_txn {
 	bool active;
+	struct arena *arena;		/* NULL before something is kept */
 	struct smtp_path sender;
 	struct smtp_rcpt *rcpts;
 	uint32_t n, cap;
@@ -64,7 +66,7 @@ struct smtp_session {
 	struct smtp_listener *listener;
 	struct smtp_params *params;
 	struct rt_io *io;
-	struct arena *arena;		/* NULL between transactions */
+	struct arena *arena;		/* of the command; NULL between commands */
 	struct conn_meta *meta;
 	struct netaddr local, peer;	/* as claimed by XCLIENT or PROXY */
 	bool relayed_peer;		/* local and peer are claims: orig_received_… are set */
@@ -81,6 +83,7 @@ struct smtp_session {
 };
 
 struct arena *session_arena(struct smtp_session *s);
+struct arena *txn_arena(struct smtp_session *s);
 void txn_reset(struct smtp_session *s);
 
 /* TEXT may have several lines and begin with an enhanced code. COMMAND is what is answered, for records: SLICE_NONE for good news. Returns 0, or
