@@ -97,6 +97,17 @@ static bool head_too_long(struct slice in)
 	return in.len > HTTP1_HEAD_MAX || (in.len > HTTP1_TARGET_MAX + 64 && slice_chr(slice_sub(in, 4, SIZE_MAX), '\n') < 0);
 }
 
+/* RFC 9112 2.2: empty lines before a request. They go as they come: what is copied below is a head, once. */
+static void skip_empty_lines(struct http_conn *c)
+{
+	struct slice in = rt_io_buffered(c->io);
+	size_t n = 0;
+
+	while (n < in.len && (in.ptr[n] == '\n' || (in.ptr[n] == '\r' && n + 1 < in.len && in.ptr[n + 1] == '\n')))
+		n += in.ptr[n] == '\r' ? 2 : 1;
+	rt_io_consume(c->io, n);
+}
+
 /* Waits for a head; it is copied, so that views of it stay valid while the body is read. */
 static int read_head(struct http_conn *c)
 {
@@ -104,6 +115,7 @@ static int read_head(struct http_conn *c)
 	int rc = 0;
 
 	for (;;) {
+		skip_empty_lines(c);
 		struct slice in = rt_io_buffered(c->io);
 		if (in.len && (head_ends(in, seen > 3 ? seen - 3 : 0) || head_too_long(in))) {
 			struct slice copy = arena_dup(c->arena, slice_sub(in, 0, HTTP1_HEAD_MAX + 1));
