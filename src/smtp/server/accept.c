@@ -8,6 +8,7 @@
 #include "logs/record.h"
 #include "msg/msg.h"
 #include "queue/queue.h"
+#include "queue/record.h"
 #include "rt/diag.h"
 #include "rt/loop.h"
 #include "smtp/server/metrics.h"
@@ -20,22 +21,23 @@
 struct batch {				/* one message to be */
 	struct slice *rcpts;
 	uint32_t n;
-	struct relay_verdict verdict;	/* of its first recipient */
+	struct relay_verdict verdict;	/* on it as policy left it, by its first recipient */
 	struct msg *msg;
 	struct buf queue;
 	bool dropped, refused;		/* a report that is only logged; mail that may not be relayed */
-	bool stored;
+	bool stored, failed;
 	struct inbound_report report;
 };
 struct acceptance {
 	struct smtp_session *s;
 	struct val meta;		/* of the connection when the text had come: what a handler changes there is for the next one */
-	struct msg_body *body;		/* as received, possibly changed by smtp_server_data */
+	struct msg_body *body;		/* as received, possibly changed before the split, as are sender, recipients and meta */
 	struct slice sender;
 	struct slice *rcpts;
 	uint32_t n_rcpts;
 	struct batch *batches;
 	uint32_t n;
+	const char *stage;		/* what data_processing_timeout cuts short */
 };
 
 static struct msg_env *make_env(const struct acceptance *x, struct slice sender, const struct slice *rcpts, uint32_t n)
@@ -52,10 +54,10 @@ static void rcpts_of_txn(struct acceptance *x)
 	x->n_rcpts = t->n;
 	x->rcpts = arena_alloc(session_arena(x->s), (t->n + 1) * sizeof *x->rcpts);
 	for (uint32_t i = 0; i < t->n; i++)
-		x->rcpts[i] = t->rcpts[i].path.text;
+		x->rcpts[i] = t->rcpts[i].text;
 }
 
-/* What smtp_server_data left of the envelope and the text. */
+/* What smtp_server_data and the split left of the envelope, the metadata and the text. */
 static int take_back(struct acceptance *x, struct msg *m)
 {
 	struct arena *a = session_arena(x->s);
@@ -68,6 +70,7 @@ static int take_back(struct acceptance *x, struct msg *m)
 	x->rcpts = arena_alloc(a, (env->n_recipients + 1) * sizeof *x->rcpts);
 	for (uint32_t i = 0; i < env->n_recipients; i++)
 		x->rcpts[i] = arena_dup(a, env->recipients[i]);
+	x->meta = val_copy(a, &env->meta);
 	msg_env_unref(&env);
 	msg_body_unref(&x->body);
 	return msg_body(m, &x->body);
@@ -75,14 +78,7 @@ static int take_back(struct acceptance *x, struct msg *m)
 
 static void add_batch(struct acceptance *x, struct slice *rcpts, uint32_t n)
 {
-	struct smtp_txn *t = &x->s->txn;
-	struct batch *b = &x->batches[x->n++];
-	*b = (struct batch){ .rcpts = rcpts, .n = n, .verdict = { .relay = true } };
-	for (uint32_t i = 0; i < t->n; i++)
-		if (slice_eq(t->rcpts[i].path.text, rcpts[0])) {
-			b->verdict = t->rcpts[i].verdict;
-			return;
-		}
+	x->batches[x->n++] = (struct batch){ .rcpts = rcpts, .n = n };
 }
 
 static struct slice domain_of(struct slice address)
@@ -142,6 +138,8 @@ static int split(struct acceptance *x, struct msg *whole)
 {
 	struct val given = val_null();
 	int rc = whole ? event_split(x->s, whole, &given) : 0;
+	if (rc == 0 && whole)
+		rc = take_back(x, whole);
 	if (rc != 0)
 		return rc;
 	if (given.type != VAL_NULL) {
@@ -172,8 +170,6 @@ static int before_split(struct acceptance *x)
 	struct msg *whole = msg_create(uuid_v1(), env, msg_body_ref(x->body));
 	int rc = event_message(x->s, &EV_SMTP_DATA, whole);
 	if (rc == 0)
-		rc = take_back(x, whole);
-	if (rc == 0)
 		rc = split(x, whole);
 	msg_unref(&whole);
 	return rc;
@@ -185,6 +181,8 @@ static int make_message(struct acceptance *x, struct batch *b)
 	struct smtp_session *s = x->s;
 	const struct smtp_trace_opts *trace = &s->params->trace_headers;
 	struct msg_env *env = make_env(x, x->sender, b->rcpts, b->n);
+	if (s->params->deferred_queue)	/* by name, so that a restart finds it there */
+		val_put_lit(env->arena, &env->meta, "queue", val_cstr(env->arena, DEFERRED_QUEUE));
 	struct uuid id = uuid_v1();
 	struct smtp_path first = { .text = b->rcpts[0] };
 	bool policy = !s->params->deferred_queue && event_wanted(s, &EV_SMTP_MESSAGE_RECEIVED);
@@ -203,13 +201,20 @@ static int make_message(struct acceptance *x, struct batch *b)
 	return rc;
 }
 
+static int inspect(struct acceptance *x, struct batch *b)
+{
+	struct msg_env *env;
+	int rc = msg_env(b->msg, &env);
+	if (rc < 0)
+		return rc;
+	rc = relay_check(x->s, domain_of(env->sender), domain_of(env->n_recipients ? env->recipients[0] : SLICE("")), &b->verdict);
+	msg_env_unref(&env);
+	return rc < 0 ? rc : reports_inspect(x->s, b->msg, &b->verdict, &b->report, &b->dropped, &b->refused);
+}
+
 static int route(struct acceptance *x, struct batch *b)
 {
-	int rc = 0;
-	if (x->s->params->deferred_queue)
-		buf_lit(&b->queue, DEFERRED_QUEUE);
-	else
-		rc = msg_queue_name(b->msg, &b->queue);
+	int rc = msg_queue_name(b->msg, &b->queue);
 	if (rc == 0 && !slice_eq(buf_view(&b->queue), SLICE("null")))
 		rc = queue_prepare(buf_view(&b->queue));
 	return rc;
@@ -262,55 +267,83 @@ static int record(struct acceptance *x, struct batch *b)
 	return rc;
 }
 
-/* What was stored is forgotten again; the client hears a failure and keeps its copy. */
-static void unwind(struct acceptance *x, uint32_t from)
+/* What was stored is forgotten again; the client hears a failure and keeps its copy. WHY: there is a Reception record, so there shall be an end. */
+static void unwind(struct batch *b, const char *why)
 {
 	struct rt_shield shield;
 	rt_shield_enter(&shield);
-	for (uint32_t i = from; i < x->n; i++)
-		if (x->batches[i].stored && msg_remove(x->batches[i].msg) < 0)
-			diag_error("smtpsrv", "a message that was refused stays in the spool: %s", err_text());
+	b->failed = true;
+	if (why != NULL) {
+		struct buf text = { 0 };
+		buf_printf(&text, "KumoMTA internal: insertion into the queue failed during reception: %s", why);
+		struct log_event ev = record_of(LOG_BOUNCE, b->msg, SLICE(""), response_of(500, 0, buf_view(&text)));
+		record_write(&ev);
+		buf_fini(&text);
+	}
+	if (b->stored && msg_remove(b->msg) < 0)
+		diag_error("smtpsrv", "a message that was refused stays in the spool: %s", err_text());
 	rt_shield_leave(&shield);
 }
 
-static int answer(struct acceptance *x, uint32_t queued)
+static int insert(struct acceptance *x, struct batch *b)
 {
-	struct buf text = { 0 };
-	bool any = false;
-	buf_cstr_put(&text, queued == x->n ? "OK ids=" : "PARTIAL ids=");
-	for (uint32_t i = 0; i < queued; i++) {
-		if (x->batches[i].refused)
-			continue;
-		if (any)
-			buf_putc(&text, ' ');
-		uuid_put_simple(&text, msg_id(x->batches[i].msg));
-		any = true;
-	}
-	if (any)
-		smtp_metrics_count_received(x->s->listener->name);
-	int rc = any ? reply(x->s, 250, buf_view(&text), SLICE("DATA")) : reply_lit(x->s, 550, "5.7.1 relaying not permitted", SLICE("DATA"));
-	buf_fini(&text);
+	struct msg *queued_ref = msg_ref(b->msg);
+	int rc = queue_insert(queued_ref, buf_view(&b->queue));
+	if (rc < 0)
+		msg_unref(&queued_ref);
 	return rc;
 }
 
-/* Records and queues each; from the first queued on the client must hear of success. */
-static int queue_all(struct acceptance *x, uint32_t *queued)
+static int queue_one(struct acceptance *x, struct batch *b)
 {
-	for (*queued = 0; *queued < x->n; (*queued)++) {
-		struct batch *b = &x->batches[*queued];
-		int rc = b->refused || b->report.is_arf ? 0 : record(x, b);	/* Feedback says it all; a bounce is received, and tells of others */
-		if (rc == 0)
-			rc = reports_log(x->s, b->msg, buf_view(&b->queue), &b->report);
-		if (rc == 0 && !goes_nowhere(b)) {
-			struct msg *queued_ref = msg_ref(b->msg);
-			rc = queue_insert(queued_ref, buf_view(&b->queue));
-			if (rc < 0)
-				msg_unref(&queued_ref);
-		}
-		if (rc < 0)
-			return rc;
+	bool recorded = !b->refused && !b->report.is_arf;	/* Feedback says it all; a bounce is received, and tells of others */
+	int rc = recorded ? record(x, b) : 0;
+	if (rc == 0)
+		rc = reports_log(x->s, b->msg, buf_view(&b->queue), &b->report);
+	if (rc < 0) {
+		unwind(b, NULL);
+		return rc;
 	}
-	return 0;
+	if (goes_nowhere(b) || (rc = insert(x, b)) == 0)
+		return 0;
+	char *why = arena_strdup(session_arena(x->s), slice_from_cstr(err_text()));
+	unwind(b, recorded ? why : NULL);
+	return err_set((enum err_code)-rc, "%s", why);
+}
+
+/* Records and queues each; from the first queued on the client must hear of success. */
+static int queue_all(struct acceptance *x)
+{
+	uint32_t n_failed = 0;
+	int rc = 0;
+	for (uint32_t i = 0; i < x->n; i++) {
+		int one = queue_one(x, &x->batches[i]);
+		n_failed += one < 0;
+		if (one < 0)
+			rc = one;
+	}
+	return n_failed == x->n ? rc : 0;
+}
+
+static int answer(struct acceptance *x)
+{
+	struct buf text = { 0 }, ids = { 0 };
+	bool all = true;
+	for (uint32_t i = 0; i < x->n; i++) {
+		all &= !x->batches[i].failed;
+		if (x->batches[i].refused || x->batches[i].failed)
+			continue;
+		if (ids.len > 0)
+			buf_putc(&ids, ' ');
+		uuid_put_simple(&ids, msg_id(x->batches[i].msg));
+	}
+	buf_printf(&text, "%s ids=%.*s", all ? "OK" : "PARTIAL", SLICE_ARG(buf_view(&ids)));
+	if (ids.len > 0)
+		smtp_metrics_count_received(x->s->listener->name);
+	int rc = ids.len > 0 ? reply(x->s, 250, buf_view(&text), SLICE("DATA")) : reply_lit(x->s, 550, "5.7.1 relaying not permitted", SLICE("DATA"));
+	buf_fini(&text);
+	buf_fini(&ids);
+	return rc;
 }
 
 static int trouble(struct acceptance *x, int rc)
@@ -337,27 +370,32 @@ static void tell_disposition(struct smtp_session *s, const struct batch *b)
 
 static int accept_under_deadline(struct acceptance *x)
 {
-	uint32_t queued = 0;
+	x->stage = "rx";
 	int rc = before_split(x);
 	for (uint32_t i = 0; rc == 0 && i < x->n; i++)
 		rc = make_message(x, &x->batches[i]);
 	for (uint32_t i = 0; rc == 0 && i < x->n; i++)
-		rc = reports_inspect(x->s, x->batches[i].msg, &x->batches[i].verdict, &x->batches[i].report, &x->batches[i].dropped, &x->batches[i].refused);
+		rc = inspect(x, &x->batches[i]);
 	if (rc != 0)
 		return rc > 0 ? 0 : trouble(x, rc);
+	x->stage = "resolve";
 	for (uint32_t i = 0; rc == 0 && i < x->n; i++) {
 		rc = x->batches[i].refused ? 0 : route(x, &x->batches[i]);
 		tell_disposition(x->s, &x->batches[i]);
 	}
+	x->stage = "spool";
 	if (rc == 0)
 		rc = store_all(x);
 	if (rc == 0)
 		rc = rt_check();
-	if (rc == 0)
-		rc = queue_all(x, &queued);
-	if (rc < 0)
-		unwind(x, queued);
-	return rc == 0 || queued > 0 ? answer(x, queued) : trouble(x, rc);
+	if (rc < 0) {
+		for (uint32_t i = 0; i < x->n; i++)
+			unwind(&x->batches[i], NULL);
+		return trouble(x, rc);
+	}
+	x->stage = "insert";
+	rc = queue_all(x);
+	return rc < 0 ? trouble(x, rc) : answer(x);
 }
 
 int accept_message(struct smtp_session *s, struct buf *text)
@@ -381,6 +419,6 @@ int accept_message(struct smtp_session *s, struct buf *text)
 	}
 	msg_body_unref(&x.body);
 	if (late && rc == -E_TIMEOUT)
-		return reply_lit(s, 451, "4.4.5 data_processing_timeout exceeded (rx)", SLICE("DATA"));
+		return replyf(s, 451, SLICE("DATA"), "4.4.5 data_processing_timeout exceeded (%s)", x.stage);
 	return rc;
 }

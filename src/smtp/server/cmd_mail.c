@@ -25,18 +25,18 @@ int cmd_mail(struct smtp_session *s, const struct smtp_cmd *cmd)
 	return replyf(s, 250, SLICE_NONE, "OK <%.*s>", SLICE_ARG(s->txn.sender.text));
 }
 
-static void add_rcpt(struct smtp_session *s, const struct smtp_path *path, struct relay_verdict verdict)
+static void add_rcpt(struct smtp_session *s, const struct smtp_path *path)
 {
 	struct smtp_txn *t = &s->txn;
 	if (t->n == t->cap) {
 		uint32_t cap = t->cap ? t->cap * 2 : 4;
-		struct smtp_rcpt *more = arena_alloc(txn_arena(s), cap * sizeof *more);
+		struct smtp_path *more = arena_alloc(txn_arena(s), cap * sizeof *more);
 		if (t->n > 0)
 			memcpy(more, t->rcpts, t->n * sizeof *more);
 		t->rcpts = more;
 		t->cap = cap;
 	}
-	t->rcpts[t->n++] = (struct smtp_rcpt){ keep_path(txn_arena(s), path), verdict };
+	t->rcpts[t->n++] = keep_path(txn_arena(s), path);
 	s->rcpts_taken++;
 }
 
@@ -56,7 +56,7 @@ int cmd_rcpt(struct smtp_session *s, const struct smtp_cmd *cmd)
 	if (s->txn.n >= s->params->max_recipients_per_message || s->rcpts_taken >= s->params->max_messages_per_connection)
 		return too_many(s, cmd);
 	struct relay_verdict verdict;
-	int rc = relay_check(s, &cmd->path, &verdict);
+	int rc = relay_check(s, s->txn.sender.domain, cmd->path.domain, &verdict);
 	if (rc < 0)
 		return reply_trouble(s, "get_listener_domain");
 	if (!verdict.relay && verdict.log_oob == REPORT_IGNORE && verdict.log_arf == REPORT_IGNORE) {
@@ -66,6 +66,6 @@ int cmd_rcpt(struct smtp_session *s, const struct smtp_cmd *cmd)
 	rc = event_address(s, &EV_SMTP_RCPT_TO, &cmd->path, cmd->line);
 	if (rc != 0)
 		return rc < 0 ? rc : 0;
-	add_rcpt(s, &cmd->path, verdict);
+	add_rcpt(s, &cmd->path);
 	return replyf(s, 250, SLICE_NONE, "OK <%.*s>", SLICE_ARG(cmd->path.text));
 }

@@ -164,17 +164,17 @@ static int answer_for(struct smtp_session *s, struct slice domain, const struct 
 	return 0;
 }
 
-int relay_check(struct smtp_session *s, const struct smtp_path *rcpt, struct relay_verdict *out)
+int relay_check(struct smtp_session *s, struct slice sender_domain, struct slice rcpt_domain, struct relay_verdict *out)
 {
 	const struct domain_answer *answer;
 	*out = (struct relay_verdict){ .relay = smtp_params_relays_for(s->params, &s->peer.ip) };
 	if (!policy_event_wanted(&EV_GET_LISTENER_DOMAIN) && !trace_on(TRACE_SMTP_SERVER))
 		return 0;
-	int rc = answer_for(s, s->txn.sender.domain, &answer);
+	int rc = answer_for(s, sender_domain, &answer);
 	if (rc < 0)
 		return rc;
 	out->relay |= answer->relay_from_peer;
-	rc = answer_for(s, rcpt->domain, &answer);
+	rc = answer_for(s, rcpt_domain, &answer);
 	if (rc < 0)
 		return rc;
 	if (answer->found) {

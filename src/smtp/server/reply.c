@@ -16,7 +16,7 @@ static void log_rejection(struct smtp_session *s, unsigned code, struct slice te
 {
 	struct buf addr = { 0 };
 	struct arena *a = session_arena(s);
-	struct slice last_rcpt = s->txn.active && s->txn.n ? s->txn.rcpts[s->txn.n - 1].path.text : SLICE("");
+	struct slice last_rcpt = s->txn.active && s->txn.n ? s->txn.rcpts[s->txn.n - 1].text : SLICE("");
 	struct log_event ev = {
 		.type = LOG_REJECTION,
 		.sender = s->txn.active ? s->txn.sender.text : SLICE(""),

@@ -40,10 +40,6 @@ struct relay_verdict {
 	bool relay;
 	enum report_handling log_oob, log_arf;
 };
-struct smtp_rcpt {
-	struct smtp_path path;
-	struct relay_verdict verdict;
-};
 struct domain_answer {			/* get_listener_domain is asked once a session for each domain */
 	struct domain_answer *next;
 	struct slice domain;
@@ -54,7 +50,7 @@ struct smtp_txn {
 	bool active;
 	struct arena *arena;		/* NULL before something is kept */
 	struct smtp_path sender;
-	struct smtp_rcpt *rcpts;
+	struct smtp_path *rcpts;
 	uint32_t n, cap;
 	int64_t started_us;
 };
@@ -120,8 +116,8 @@ int session_read_proxy_header(struct smtp_session *s) WARN_UNUSED;
 struct buf;
 int accept_message(struct smtp_session *s, struct buf *text) WARN_UNUSED;
 
-/* Asks policy whether the recipient may be relayed to. 0 with OUT; negative: policy failed, or refused in C. */
-int relay_check(struct smtp_session *s, const struct smtp_path *rcpt, struct relay_verdict *out) WARN_UNUSED;
+/* Whether this client's mail from SENDER's domain may be relayed to RCPT's. 0 with OUT; negative: policy failed. Yields. */
+int relay_check(struct smtp_session *s, struct slice sender_domain, struct slice rcpt_domain, struct relay_verdict *out) WARN_UNUSED;
 
 void relay_forget(struct smtp_session *s);	/* who the client is has changed, or the session ends */
 
