@@ -6,10 +6,12 @@
 #include "lua/cached.h"
 #include "lua/mod_shaping.h"
 #include "net/dns.h"
+#include "net/http_client.h"
 #include "queue/conf/config.h"
 #include "rt/fiber.h"
 #include "tls/digest.h"
 
+#define ERROR_BODY_MAX 512	/* as much of the page of an HTTP error goes into the message */
 #define RESOLVERS_MAX 64	/* fibers that resolve the domains of shaping files at the same time */
 
 /* --- what shaping asks of the rest ----------------------------------------------------------------------------------------- */
@@ -106,7 +108,23 @@ static int check_params(const struct val *params)
 
 static int fetch(struct slice url, int64_t timeout_ns, struct buf *out)
 {
-	return err_set(E_UNSUPPORTED, "fetching %.*s: there is no HTTP client yet", SLICE_ARG(url));
+	char *text = xmemdup0(url.ptr, url.len);
+	const struct http_fetch f = { .method = "GET", .url = text, .timeout_ms = MAX(timeout_ns / 1000000, (int64_t)1) };
+	struct http_reply reply = { 0 };
+	int rc = http_fetch(&f, &reply);
+
+	if (rc < 0) {
+		err_prefix("making HTTP request to %s", text);
+	} else if (reply.status < 200 || reply.status > 299) {
+		struct slice why = slice_trim(slice_sub(buf_view(&reply.body), 0, ERROR_BODY_MAX));
+
+		rc = err_set(E_IO, "HTTP request to %s failed: status %d %s %.*s", text, reply.status, http1_reason(reply.status), SLICE_ARG(why));
+	} else {
+		buf_slice(out, buf_view(&reply.body));
+	}
+	http_reply_fini(&reply);
+	free(text);
+	return rc;
 }
 
 const struct shaping_ops SHAPING_OPS = { resolve, check_params, fetch };

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include "base/timefmt.h"
 #include "base/xalloc.h"
+#include "rt/diag.h"
 #include "shaping/internal.h"
 
 #define MAX_FILE_BYTES (64u * 1024 * 1024)
@@ -69,6 +70,8 @@ static int read_source(struct shaping *s, struct slice path, const struct shapin
 	if (rc == -E_CANCELED)
 		return rc;
 	if (rc < 0) {
+		if (remote) /* whatever the level: the options may say to ignore it, but shaping without it is not what was asked for */
+			diag_error("shaping", "%s. Ignoring this shaping source for now", err_text());
 		collect(s, remote ? o->remote_load : o->local_load, arena_printf(s->arena, "%s shaping source %s error: %s", remote ? "remote" : "local", name, err_text()));
 		return 1;
 	}
