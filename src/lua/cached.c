@@ -17,6 +17,76 @@ void cached_shareable(const struct policy_obj_type *t)
 	shareable[n_shareable++] = t;
 }
 
+/* --- objects within data ------------------------------------------------------------------------------------------------ */
+
+/*
+ * The objects that a document's tables hold. Where one stands the document has a null whose n, 0 in every other null, is its place here
+ * counted from 1. Immutable once the document is finished.
+ */
+struct cached_objs {
+	_Atomic uint32_t refs;
+	size_t n;
+	struct cached_obj {
+		const struct policy_obj_type *type;
+		void *obj;
+	} items[];
+};
+
+static struct cached_objs *objs_ref(struct cached_objs *o)
+{
+	if (o)
+		o->refs++;
+	return o;
+}
+
+static void objs_unref(struct cached_objs **op)
+{
+	struct cached_objs *o = *op;
+
+	*op = NULL;
+	if (!o || atomic_fetch_sub(&o->refs, 1) > 1)
+		return;
+	for (size_t i = 0; i < o->n; i++)
+		o->items[i].type->unref(o->items[i].obj);
+	free(o);
+}
+
+/* A copy with room for one more, in the place of *OP. */
+static struct cached_objs *objs_grow(struct cached_objs **op)
+{
+	size_t n = *op ? (*op)->n : 0, bytes = sizeof **op + (n + 1) * sizeof *(*op)->items;
+	struct cached_objs *o;
+
+	if (*op && (*op)->refs == 1)
+		return *op = xrealloc(*op, bytes);
+	o = xzalloc(bytes);
+	o->refs = 1;
+	o->n = n;
+	for (size_t i = 0; i < n; i++)
+		o->items[i] = (struct cached_obj){ (*op)->items[i].type, (*op)->items[i].type->ref((*op)->items[i].obj) };
+	objs_unref(op);
+	return *op = o;
+}
+
+/* What stands for the object in the document. */
+static struct val objs_add(struct cached_objs **op, const struct policy_obj_type *type, void *obj)
+{
+	struct cached_objs *o = objs_grow(op);
+	struct val v = val_null();
+
+	o->items[o->n++] = (struct cached_obj){ type, type->ref(obj) };
+	v.n = (uint32_t)o->n;
+	return v;
+}
+
+static const struct cached_obj *objs_at(const struct cached_objs *o, const struct val *v)
+{
+	if (v->type != VAL_NULL || v->n == 0)
+		return NULL;
+	assert(o && v->n <= o->n);
+	return &o->items[v->n - 1];
+}
+
 struct cached *cached_ref(struct cached *c)
 {
 	c->refs++;
@@ -33,14 +103,15 @@ void cached_unref(struct cached **cp)
 		vdoc_unref(&c->doc);
 	else
 		c->type->unref(c->obj);
+	objs_unref(&c->objs);
 	free(c);
 }
 
 /* --- into data ------------------------------------------------------------------------------------------------------ */
 
-static int conv(lua_State *L, int idx, struct arena *a, struct val *out, int depth);
+static int conv(lua_State *L, int idx, struct arena *a, struct cached_objs **objs, struct val *out, int depth);
 
-static int conv_table(lua_State *L, int idx, struct arena *a, struct val *out, int depth)
+static int conv_table(lua_State *L, int idx, struct arena *a, struct cached_objs **objs, struct val *out, int depth)
 {
 	bool list = true;
 	lua_Integer n = (lua_Integer)lua_rawlen(L, idx), seen = 0;
@@ -53,7 +124,7 @@ static int conv_table(lua_State *L, int idx, struct arena *a, struct val *out, i
 		for (lua_Integer i = 1; i <= n; i++) {
 			struct val item;
 			lua_rawgeti(L, idx, i);
-			int rc = conv(L, lua_gettop(L), a, &item, depth);
+			int rc = conv(L, lua_gettop(L), a, objs, &item, depth);
 			lua_pop(L, 1);
 			if (rc < 0)
 				return rc;
@@ -79,7 +150,7 @@ static int conv_table(lua_State *L, int idx, struct arena *a, struct val *out, i
 			lua_pop(L, 1);
 		}
 		if (rc == 0)
-			rc = conv(L, lua_gettop(L), a, &item, depth);
+			rc = conv(L, lua_gettop(L), a, objs, &item, depth);
 		if (rc < 0) {
 			lua_pop(L, 2);
 			return rc;
@@ -89,17 +160,39 @@ static int conv_table(lua_State *L, int idx, struct arena *a, struct val *out, i
 	return 0;
 }
 
-static int conv(lua_State *L, int idx, struct arena *a, struct val *out, int depth)
+/* An object that may be shared between Lua states; NULL: it is none, or may not. */
+static void *shareable_at(lua_State *L, int idx, const struct policy_obj_type **type)
+{
+	void *obj = policy_obj_any(L, idx, type);
+
+	for (size_t i = 0; obj && i < n_shareable; i++)
+		if (shareable[i] == *type)
+			return obj;
+	return NULL;
+}
+
+static int conv_userdata(lua_State *L, int idx, struct cached_objs **objs, struct val *out)
+{
+	const struct policy_obj_type *type;
+	void *obj = shareable_at(L, idx, &type);
+
+	if (!obj)
+		return err_set(E_INVAL, "error converting Lua nil to table");	/* upstream's words for an object that can't be kept */
+	*out = objs_add(objs, type, obj);
+	return 0;
+}
+
+static int conv(lua_State *L, int idx, struct arena *a, struct cached_objs **objs, struct val *out, int depth)
 {
 	if (depth > 100)
 		return err_set(E_LIMIT, "recursion limit exceeded: a table is nested too deeply, or contains itself");
 	if (lua_type(L, idx) == LUA_TTABLE) {
 		if (!lua_checkstack(L, 10))
 			return err_set(E_LIMIT, "recursion limit exceeded");
-		return conv_table(L, idx, a, out, depth + 1);
+		return conv_table(L, idx, a, objs, out, depth + 1);
 	}
 	if (lua_type(L, idx) == LUA_TUSERDATA)
-		return err_set(E_INVAL, "error converting Lua nil to table");	/* objects are kept as a whole, not within tables */
+		return conv_userdata(L, idx, objs, out);
 	return policy_to_val(L, idx, a, out);
 }
 
@@ -107,6 +200,7 @@ static int conv(lua_State *L, int idx, struct arena *a, struct val *out, int dep
 
 struct table_obj {
 	struct vdoc *doc;		/* keeps what V views alive */
+	struct cached_objs *objs;	/* the objects in V */
 	struct val v;			/* VAL_LIST or VAL_OBJ */
 	struct arena *own;		/* once written to: v's members are a copy here */
 };
@@ -115,50 +209,82 @@ static void unref_table(void *p)
 {
 	struct table_obj *t = p;
 	vdoc_unref(&t->doc);
+	objs_unref(&t->objs);
 	if (t->own)
 		arena_destroy(&t->own);
 	free(t);
 }
 
+static int plain_value(struct arena *a, const struct cached_objs *objs, const struct val *v, struct val *out);
+
 /* Integer keys as text: what every printer expects. */
-static void plain_keys(struct arena *a, const struct val *v, struct val *out)
+static int plain_members(struct arena *a, const struct cached_objs *objs, const struct val *v, struct val *out)
 {
-	if (v->type == VAL_LIST) {
-		*out = val_list();
-		for (uint32_t i = 0; i < v->n; i++) {
-			struct val item;
-			plain_keys(a, &v->items[i], &item);
-			val_push(a, out, item);
-		}
-	} else if (v->type == VAL_OBJ) {
-		*out = val_obj();
-		for (uint32_t i = 0; i < v->n; i++) {
-			struct val item;
-			struct slice key = v->members[i].key;
-			plain_keys(a, &v->members[i].val, &item);
-			val_put(a, out, key.len && key.ptr[0] == INT_KEY ? slice_sub(key, 1, SIZE_MAX) : key, item);
-		}
-	} else {
-		*out = val_copy(a, v);
+	*out = val_obj();
+	for (uint32_t i = 0; i < v->n; i++) {
+		struct val item;
+		struct slice key = v->members[i].key;
+		int rc = plain_value(a, objs, &v->members[i].val, &item);
+
+		if (rc < 0)
+			return rc;
+		val_put(a, out, key.len && key.ptr[0] == INT_KEY ? slice_sub(key, 1, SIZE_MAX) : key, item);
 	}
+	return 0;
+}
+
+static int plain_items(struct arena *a, const struct cached_objs *objs, const struct val *v, struct val *out)
+{
+	*out = val_list();
+	for (uint32_t i = 0; i < v->n; i++) {
+		struct val item;
+		int rc = plain_value(a, objs, &v->items[i], &item);
+
+		if (rc < 0)
+			return rc;
+		val_push(a, out, item);
+	}
+	return 0;
+}
+
+static int plain_value(struct arena *a, const struct cached_objs *objs, const struct val *v, struct val *out)
+{
+	const struct cached_obj *o = objs_at(objs, v);
+
+	if (o)
+		return o->type->to_val ? o->type->to_val(o->obj, a, out) : err_set(E_INVAL, "a %s is no data", o->type->name);
+	if (v->type == VAL_LIST)
+		return plain_items(a, objs, v, out);
+	if (v->type == VAL_OBJ)
+		return plain_members(a, objs, v, out);
+	*out = val_copy(a, v);
+	return 0;
 }
 
 static int table_to_val(void *p, struct arena *a, struct val *out)
 {
-	plain_keys(a, &((struct table_obj *)p)->v, out);
-	return 0;
+	struct table_obj *t = p;
+
+	return plain_value(a, t->objs, &t->v, out);
 }
 
 static const struct policy_obj_type TABLE_OBJ = { .name = "MemoizedTable", .unref = unref_table, .to_val = table_to_val };
 
-static void push_part(lua_State *L, struct vdoc *doc, bool owned, const struct val *v)
+static void push_part(lua_State *L, struct vdoc *doc, struct cached_objs *objs, bool owned, const struct val *v)
 {
+	const struct cached_obj *o = objs_at(objs, v);
+
+	if (o) {
+		policy_obj_push(L, o->type, o->obj);
+		return;
+	}
 	if (v->type != VAL_LIST && v->type != VAL_OBJ) {
 		policy_push_val(L, v);
 		return;
 	}
 	struct table_obj *t = xzalloc(sizeof *t);
 	t->doc = owned ? vdoc_copy_of(v) : vdoc_ref(doc);
+	t->objs = objs_ref(objs);
 	t->v = owned ? t->doc->root : *v;
 	policy_obj_push(L, &TABLE_OBJ, t);
 }
@@ -189,7 +315,7 @@ static int table_index(lua_State *L)
 	const struct val *v = find(L, t, 2);
 	if (!v)
 		return 0;
-	push_part(L, t->doc, t->own != NULL, v);
+	push_part(L, t->doc, t->objs, t->own != NULL, v);
 	return 1;
 }
 
@@ -218,7 +344,7 @@ static int table_newindex(lua_State *L)
 	char num[32];
 	make_own(t);
 	bool gone = lua_isnil(L, 3);
-	if (!gone && conv(L, 3, t->own, &item, 0) < 0)
+	if (!gone && conv(L, 3, t->own, &t->objs, &item, 0) < 0)
 		return policy_raise(L, -E_INVAL);
 	if (lua_isinteger(L, 2)) {
 		lua_Integer i = lua_tointeger(L, 2);
@@ -279,7 +405,7 @@ static int table_next(lua_State *L)
 	lua_pushinteger(L, (lua_Integer)i + 1);
 	lua_replace(L, lua_upvalueindex(1));
 	push_key(L, t, i);
-	push_part(L, t->doc, t->own != NULL, t->v.type == VAL_LIST ? &t->v.items[i] : &t->v.members[i].val);
+	push_part(L, t->doc, t->objs, t->own != NULL, t->v.type == VAL_LIST ? &t->v.items[i] : &t->v.members[i].val);
 	return 2;
 }
 
@@ -303,39 +429,49 @@ void cached_register(void)
 
 /* --- in and out ----------------------------------------------------------------------------------------------------- */
 
-static struct cached *from_doc(struct vdoc *doc)
+/* Takes over the document and the reference to its objects. */
+static struct cached *from_doc(struct vdoc *doc, struct cached_objs *objs)
 {
 	struct cached *c = xzalloc(sizeof *c);
 	c->refs = 1;
 	c->doc = doc;
+	c->objs = objs;
+	return c;
+}
+
+static struct cached *from_obj(const struct policy_obj_type *type, void *obj)
+{
+	struct cached *c = xzalloc(sizeof *c);
+	c->refs = 1;
+	c->type = type;
+	c->obj = type->ref(obj);
 	return c;
 }
 
 int cached_make(lua_State *L, int idx, struct cached **out)
 {
-	idx = lua_absindex(L, idx);
 	const struct policy_obj_type *type;
+	struct cached_objs *objs = NULL;
+
+	idx = lua_absindex(L, idx);
 	void *obj = policy_obj_any(L, idx, &type);
 	if (obj && type == &TABLE_OBJ) {
-		*out = from_doc(vdoc_copy_of(&((struct table_obj *)obj)->v));
+		struct table_obj *t = obj;
+		*out = from_doc(vdoc_copy_of(&t->v), objs_ref(t->objs));
 		return 0;
 	}
-	for (size_t i = 0; obj && i < n_shareable; i++) {
-		if (shareable[i] != type)
-			continue;
-		struct cached *c = xzalloc(sizeof *c);
-		c->refs = 1;
-		c->type = type;
-		c->obj = type->ref(obj);
-		*out = c;
+	if ((obj = shareable_at(L, idx, &type))) {
+		*out = from_obj(type, obj);
 		return 0;
 	}
 	struct vdoc *doc = vdoc_create();
-	int rc = conv(L, idx, doc->arena, &doc->root, 0);
-	if (rc < 0)
+	int rc = conv(L, idx, doc->arena, &objs, &doc->root, 0);
+	if (rc < 0) {
 		vdoc_unref(&doc);
-	else
-		*out = from_doc(doc);
+		objs_unref(&objs);
+	} else {
+		*out = from_doc(doc, objs);
+	}
 	return rc;
 }
 
@@ -351,23 +487,25 @@ int cached_from_results(lua_State *L, int n, struct cached **out)
 {
 	int first = lua_gettop(L) - n + 1;
 	if (n == 0) {
-		*out = from_doc(vdoc_create());
+		*out = from_doc(vdoc_create(), NULL);
 		return 0;
 	}
 	if (n == 1)
 		return cached_make(L, first, out);
 	struct vdoc *doc = vdoc_create();
+	struct cached_objs *objs = NULL;
 	doc->root = val_list();
 	for (int i = 0; i < n; i++) {
 		struct val item;
-		int rc = conv(L, first + i, doc->arena, &item, 0);
+		int rc = conv(L, first + i, doc->arena, &objs, &item, 0);
 		if (rc < 0) {
 			vdoc_unref(&doc);
+			objs_unref(&objs);
 			return rc;
 		}
 		val_push(doc->arena, &doc->root, item);
 	}
-	*out = from_doc(doc);
+	*out = from_doc(doc, objs);
 	(*out)->plain = true;
 	return 0;
 }
@@ -378,11 +516,11 @@ void cached_push(lua_State *L, struct cached *c)
 		const struct val *v = &c->doc->root;
 		lua_createtable(L, (int)v->n, 0);	/* with a length, whatever is nil */
 		for (uint32_t i = 0; i < v->n; i++) {
-			policy_push_val(L, &v->items[i]);
+			push_part(L, c->doc, c->objs, false, &v->items[i]);
 			lua_rawseti(L, -2, (lua_Integer)i + 1);
 		}
 	} else if (c->doc)
-		push_part(L, c->doc, false, &c->doc->root);
+		push_part(L, c->doc, c->objs, false, &c->doc->root);
 	else
 		policy_obj_push(L, c->type, c->obj);
 }

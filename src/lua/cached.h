@@ -2,7 +2,7 @@
 /*
  * cached - values that outlive the Lua state they were made in: what memoize keeps, mpsc queues carry and maps hold.
  *
- * A value is data, or one of our objects that may be shared (`shareable` types are registered). Data is immutable and reference-counted; a
+ * A value is data, which may have objects in it, or one of our objects; only types that are registered as shareable. Data is immutable and reference-counted; a
  * table comes out as an object "MemoizedTable" that reads from it without copying, and copies the level that is written to.
  *
  * Integer keys of tables that are no lists are kept apart from text that looks like them.
@@ -15,6 +15,7 @@
 struct cached {
 	_Atomic uint32_t refs;
 	struct vdoc *doc;			/* data; NULL: an object */
+	struct cached_objs *objs;		/* the objects in it, see cached.c */
 	const struct policy_obj_type *type;
 	void *obj;
 	bool plain;				/* several results: they come out as a table of Lua's own */

@@ -4,6 +4,7 @@
  * their ceilings; kumo.inject_message; limits of memory.
  */
 #include <lauxlib.h>
+#include "lua/cached.h"
 #include "lua/mod_queue.h"
 #include "policy/arg.h"
 #include "policy/objects.h"
@@ -45,6 +46,7 @@ static int l_make_egress_pool(lua_State *L) { return make(L, CONF_POOL); }
 
 /* --- asking --------------------------------------------------------------------------------------------------------------------------------- */
 
+/* Options that were not given are there too, as a null: policies go through the fields. */
 static int push_as_table(lua_State *L, int rc, struct conf *c)
 {
 	struct val v;
@@ -52,7 +54,7 @@ static int push_as_table(lua_State *L, int rc, struct conf *c)
 		return policy_raise(L, rc);
 	conf_print(c, false, policy_arena(L), &v);
 	conf_unref(&c);
-	policy_push_val(L, &v);
+	policy_push_val_nulls(L, &v);
 	return 1;
 }
 
@@ -73,20 +75,11 @@ static int l_invoke_get_egress_path_config(lua_State *L)
 	return push_as_table(L, rc, c);
 }
 
-/* Options that were not given are there too, as a null: policies go through the fields. */
 static int l_invoke_get_egress_source(lua_State *L)
 {
 	struct conf *c = NULL;
 	int rc = fetch_source(policy_check_text(L, 1), &c);
-	push_as_table(L, rc, c);
-	for (const struct opt_field *f = CONF_DESC[CONF_SOURCE]->fields; f->name; f++) {
-		if (lua_getfield(L, -1, f->name) == LUA_TNIL) {
-			lua_pushlightuserdata(L, NULL);
-			lua_setfield(L, -3, f->name);
-		}
-		lua_pop(L, 1);
-	}
-	return 1;
+	return push_as_table(L, rc, c);
 }
 
 static int l_invoke_get_egress_pool(lua_State *L)
@@ -315,7 +308,9 @@ static const struct policy_module MODULE = { .name = "kumo", .functions = FUNCTI
 void mod_queue_register(void)
 {
 	static const struct luaL_Reg none[] = { { NULL, NULL } };
-	for (int k = 0; k < CONF_KINDS; k++)
+	for (int k = 0; k < CONF_KINDS; k++) {
 		policy_obj_methods(CONF_OBJ[k], none);
+		cached_shareable(CONF_OBJ[k]);
+	}
 	policy_module_register(&MODULE);
 }

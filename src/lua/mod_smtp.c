@@ -2,6 +2,7 @@
 /* mod_smtp - Lua's view of the ESMTP server: start_esmtp_listener, make_listener_domain, connection metadata. */
 #include <lauxlib.h>
 
+#include "lua/cached.h"
 #include "lua/modules.h"
 #include "policy/arg.h"
 #include "policy/objects.h"
@@ -90,4 +91,5 @@ const struct policy_module mod_smtp = { .name = "kumo", .functions = FUNCTIONS }
 void mod_smtp_register(void)
 {
 	policy_obj_methods(&CONN_META_OBJ, CONN_META_METHODS);
+	cached_shareable(&LISTENER_DOMAIN_OBJ);
 }

@@ -199,34 +199,40 @@ int policy_to_val(lua_State *L, int idx, struct arena *a, struct val *out)
 	return policy_to_val_mode(L, idx, POLICY_VAL_DATA, a, out);
 }
 
-static void push_list(lua_State *L, const struct val *v)
+static void push_any(lua_State *L, const struct val *v, bool nulls);
+
+static void push_list(lua_State *L, const struct val *v, bool nulls)
 {
-	bool bare = v->n > 0 && v->items[0].type == VAL_NULL;
+	bool bare = v->n > 0 && v->items[0].type == VAL_NULL && !nulls;
 	lua_createtable(L, bare ? 0 : (int)v->n, 0);	/* with room for it, a list that begins with nil would still have a length */
 	for (uint32_t i = 0; i < v->n; i++) {
-		policy_push_val(L, &v->items[i]);
+		push_any(L, &v->items[i], nulls);
 		lua_rawseti(L, -2, (lua_Integer)i + 1);
 	}
 	lua_getfield(L, LUA_REGISTRYINDEX, REG_LIST_META);
 	lua_setmetatable(L, -2);
 }
 
-static void push_object(lua_State *L, const struct val *v)
+static void push_object(lua_State *L, const struct val *v, bool nulls)
 {
 	lua_createtable(L, 0, (int)v->n);
 	for (uint32_t i = 0; i < v->n; i++) {
 		policy_push_slice(L, v->members[i].key);
-		policy_push_val(L, &v->members[i].val);
+		push_any(L, &v->members[i].val, nulls);
 		lua_rawset(L, -3);
 	}
 }
 
-void policy_push_val(lua_State *L, const struct val *v)
+/* NULLS: a null is a light userdata that is NULL, else nil. */
+static void push_any(lua_State *L, const struct val *v, bool nulls)
 {
 	luaL_checkstack(L, 6, "a deep value");
 	switch (v->type) {
 	case VAL_NULL:
-		lua_pushnil(L);
+		if (nulls)
+			lua_pushlightuserdata(L, NULL);
+		else
+			lua_pushnil(L);
 		break;
 	case VAL_BOOL:
 		lua_pushboolean(L, v->b);
@@ -244,10 +250,10 @@ void policy_push_val(lua_State *L, const struct val *v)
 		lua_pushlstring(L, v->s.ptr ? v->s.ptr : "", v->s.len);
 		break;
 	case VAL_LIST:
-		push_list(L, v);
+		push_list(L, v, nulls);
 		break;
 	case VAL_OBJ:
-		push_object(L, v);
+		push_object(L, v, nulls);
 		break;
 	case VAL_TIME:
 		lua_createtable(L, 0, 1);
@@ -255,6 +261,16 @@ void policy_push_val(lua_State *L, const struct val *v)
 		lua_setfield(L, -2, "$__toml_private_datetime");
 		break;
 	}
+}
+
+void policy_push_val(lua_State *L, const struct val *v)
+{
+	push_any(L, v, false);
+}
+
+void policy_push_val_nulls(lua_State *L, const struct val *v)
+{
+	push_any(L, v, true);
 }
 
 void policy_push_slice(lua_State *L, struct slice s)

@@ -102,6 +102,8 @@ int policy_raisef(lua_State *L, const char *fmt, ...) PRINTF(2, 3) __attribute__
    refused where mixed). Functions and foreign userdata are refused with their path. Depth limit 128. Objects with a to_val become values. */
 int policy_to_val(lua_State *L, int idx, struct arena *a, struct val *out) WARN_UNUSED;
 void policy_push_val(lua_State *L, const struct val *v);
+/* The same for settings: an option that isn't set is there too, as a light userdata that is NULL (which reads back as a null). */
+void policy_push_val_nulls(lua_State *L, const struct val *v);
 /* Reads the table at IDX through an option table: raises a Lua error that names function, file:line and field. */
 struct opt_desc;
 void policy_check_opts(lua_State *L, int idx, const struct opt_desc *d, struct arena *a, void *out);
@@ -115,7 +117,7 @@ struct policy_obj_type {
 	void *(*ref)(void *obj);
 	void (*unref)(void *obj);
 	int (*to_val)(void *obj, struct arena *a, struct val *out);	/* may be NULL: refused as a value */
-	bool to_val_index;				/* obj.field reads that value's member when there is no such method */
+	bool to_val_index;				/* obj.field reads that value's member when there is no such method; pairs() and # work too */
 };
 void policy_obj_methods(const struct policy_obj_type *t, const luaL_Reg *methods);	/* before the first state; ends with {NULL} */
 void policy_obj_push(lua_State *L, const struct policy_obj_type *t, void *obj);	/* takes a reference of its own */

@@ -58,6 +58,60 @@ static int obj_tostring(lua_State *L)
 	return 1;
 }
 
+/* The members of the object at 1, for a type with to_val_index. */
+static void obj_value(lua_State *L, struct val *v)
+{
+	struct box *b = lua_touserdata(L, 1);
+
+	if (!b || !b->obj || !b->type->to_val_index || b->type->to_val(b->obj, policy_arena(L), v) < 0)
+		policy_raise(L, -E_POLICY);
+}
+
+static int obj_len(lua_State *L)
+{
+	struct val v;
+
+	obj_value(L, &v);
+	lua_pushinteger(L, v.type == VAL_LIST ? v.n : 0);
+	return 1;
+}
+
+static int obj_next(lua_State *L)
+{
+	lua_settop(L, 2);
+	lua_pushvalue(L, lua_upvalueindex(1));
+	lua_insert(L, 2);
+	return lua_next(L, 2) ? 2 : 0;
+}
+
+/* Goes through a table of the members; the keys that the loop gives back are those of that table. */
+static int obj_pairs(lua_State *L)
+{
+	struct val v;
+
+	obj_value(L, &v);
+	policy_push_val_nulls(L, &v);
+	lua_pushcclosure(L, obj_next, 1);
+	lua_pushvalue(L, 1);
+	return 2;
+}
+
+static int obj_member(lua_State *L)
+{
+	const struct val *member;
+	struct val v;
+	size_t len;
+
+	if (lua_type(L, 2) != LUA_TSTRING)
+		return 0;
+	const char *key = lua_tolstring(L, 2, &len);
+	obj_value(L, &v);
+	if (!(member = val_get(&v, slice_new(key, len))))
+		return 0;
+	policy_push_val_nulls(L, member);
+	return 1;
+}
+
 /* upvalues: methods, the type's own __index or nil */
 static int obj_index(lua_State *L)
 {
@@ -65,22 +119,9 @@ static int obj_index(lua_State *L)
 	lua_pushvalue(L, 2);
 	if (lua_rawget(L, lua_upvalueindex(1)) != LUA_TNIL)
 		return 1;
-	if (lua_isnil(L, lua_upvalueindex(2))) {
-		struct box *b = lua_touserdata(L, 1);
-		if (!b || !b->type->to_val_index || lua_type(L, 2) != LUA_TSTRING)
-			return 1;	/* nil */
-		struct val v;
-		if (!b->type->to_val || b->type->to_val(b->obj, policy_arena(L), &v) < 0)
-			return policy_raise(L, -E_POLICY);
-		size_t len;
-		const char *key = lua_tolstring(L, 2, &len);
-		const struct val *member = val_get(&v, slice_new(key, len));
-		if (!member)
-			return 1;
-		policy_push_val(L, member);
-		return 1;
-	}
 	lua_settop(L, 2);
+	if (lua_isnil(L, lua_upvalueindex(2)))
+		return 0;
 	return lua_tocfunction(L, lua_upvalueindex(2))(L);	/* within this frame, so that errors name the metamethod */
 }
 
@@ -122,6 +163,14 @@ static void make_metatable(lua_State *L, const struct policy_obj_type *t)
 			lua_pushcfunction(L, m->func);
 			lua_setfield(L, strncmp(m->name, "__", 2) == 0 ? -3 : -2, m->name);
 		}
+	}
+	if (t->to_val_index) {
+		assert(!own_index);
+		own_index = obj_member;
+		lua_pushcfunction(L, obj_pairs);
+		lua_setfield(L, -3, "__pairs");
+		lua_pushcfunction(L, obj_len);
+		lua_setfield(L, -3, "__len");
 	}
 	if (own_index)
 		lua_pushcfunction(L, own_index);

@@ -143,9 +143,11 @@ class Sink:
 
 
 class Client:
-    def __init__(self, port, timeout=20):
+    def __init__(self, port, timeout=20, first=""):
+        """FIRST is sent before the greeting is waited for."""
         self.s = socket.create_connection(("127.0.0.1", port), timeout)
         self.s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.send(first)
         self.f = self.s.makefile("rb")
         self.greeting = self.reply()
 

@@ -86,7 +86,7 @@ static int apply_dynamic(struct smtp_session *s)
 	if (policy_call_begin(&c, &EV_SMTP_DYNAMIC) < 0)
 		return reply_trouble(s, EV_SMTP_DYNAMIC.name);
 	char via[128];
-	lua_pushstring(c.L, s->relayed_peer ? netaddr_text(&s->local, via) : s->listener->name);
+	lua_pushstring(c.L, netaddr_text(&s->local, via));
 	policy_obj_push(c.L, &CONN_META_OBJ, s->meta);
 	int rc = policy_call_run(&c, 2, 1);
 	if (rc == 0) {
@@ -115,14 +115,10 @@ static int apply_static(struct smtp_session *s)
 	struct netaddr local, peer;
 	char text[128];
 	int rc = rt_fd_addrs(rt_io_fd(s->io), &local, &peer);
-	if (rc == 0 && memcmp(&peer, &s->peer, sizeof peer) != 0) {
+	if (rc == 0 && memcmp(&peer, &s->peer, sizeof peer) != 0)
 		conn_meta_set_str(s->meta, "orig_received_from", slice_from_cstr(netaddr_text(&peer, text)));
-		s->relayed_peer = true;
-	}
-	if (rc == 0 && memcmp(&local, &s->local, sizeof local) != 0) {
+	if (rc == 0 && memcmp(&local, &s->local, sizeof local) != 0)
 		conn_meta_set_str(s->meta, "orig_received_via", slice_from_cstr(netaddr_text(&local, text)));
-		s->relayed_peer = true;
-	}
 	put_addresses(s);
 	relay_forget(s);
 	if (s->listener->uniform)

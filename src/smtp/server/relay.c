@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
+#include "base/timefmt.h"
 #include "base/xalloc.h"
 #include "smtp/server/watch.h"
 
@@ -26,21 +27,46 @@ static void *obj_ref(void *o)
 	return o;
 }
 static void obj_unref(void *o) { struct listener_domain *d = o; listener_domain_unref(&d); }
-const struct policy_obj_type LISTENER_DOMAIN_OBJ = { .name = "EsmtpDomain", .ref = obj_ref, .unref = obj_unref };
+
+static const char *const HANDLING_NAMES[] = { [REPORT_IGNORE] = "Ignore", [REPORT_LOG_THEN_RELAY] = "LogThenRelay", [REPORT_LOG_THEN_DROP] = "LogThenDrop" };
+
+/* What a policy sees of it: the options, all of them. */
+static int obj_to_val(void *o, struct arena *a, struct val *out)
+{
+	const struct listener_domain *d = o;
+	const struct cidr *nets = d->relay_from.items;
+	struct val from = val_list();
+	struct buf b = { 0 };
+
+	for (size_t i = 0; i < d->relay_from.n; i++) {
+		buf_clear(&b);
+		cidr_put(&b, &nets[i]);
+		val_push(a, &from, val_str(a, buf_view(&b)));
+	}
+	buf_clear(&b);
+	duration_put(&b, d->ttl);
+	*out = val_obj();
+	val_put_lit(a, out, "log_oob", val_cstr(a, HANDLING_NAMES[d->log_oob]));
+	val_put_lit(a, out, "log_arf", val_cstr(a, HANDLING_NAMES[d->log_arf]));
+	val_put_lit(a, out, "relay_to", val_bool(d->relay_to));
+	val_put_lit(a, out, "relay_from", from);
+	val_put_lit(a, out, "ttl", val_str(a, buf_view(&b)));
+	buf_fini(&b);
+	return 0;
+}
+
+const struct policy_obj_type LISTENER_DOMAIN_OBJ = { .name = "EsmtpDomain", .ref = obj_ref, .unref = obj_unref, .to_val = obj_to_val, .to_val_index = true };
 
 /* true and false are older spellings. */
 static int read_handling(struct opt_ctx *c, const struct val *in, void *out)
 {
-	static const struct { const char *name; enum report_handling value; } NAMES[] = {
-		{ "Ignore", REPORT_IGNORE }, { "LogThenRelay", REPORT_LOG_THEN_RELAY }, { "LogThenDrop", REPORT_LOG_THEN_DROP }
-	};
 	if (in->type == VAL_BOOL) {
 		*(int *)out = in->b ? REPORT_LOG_THEN_RELAY : REPORT_IGNORE;
 		return 0;
 	}
-	for (size_t i = 0; in->type == VAL_STR && i < ARRAY_LEN(NAMES); i++)
-		if (slice_eq_cstr(in->s, NAMES[i].name)) {
-			*(int *)out = NAMES[i].value;
+	for (size_t i = 0; in->type == VAL_STR && i < ARRAY_LEN(HANDLING_NAMES); i++)
+		if (slice_eq_cstr(in->s, HANDLING_NAMES[i])) {
+			*(int *)out = (int)i;
 			return 0;
 		}
 	if (in->type != VAL_STR)
@@ -106,6 +132,7 @@ static void watch_answer(struct smtp_session *s, const struct domain_answer *ans
 static int ask_policy(struct smtp_session *s, struct domain_answer *answer)
 {
 	struct policy_call c;
+	char via[128];
 	if (!policy_event_wanted(&EV_GET_LISTENER_DOMAIN)) {
 		watch_answer(s, answer, 0);
 		return 0;
@@ -114,7 +141,7 @@ static int ask_policy(struct smtp_session *s, struct domain_answer *answer)
 	if (rc < 0)
 		return rc;
 	policy_push_slice(c.L, answer->domain);
-	lua_pushstring(c.L, s->listener->name);
+	lua_pushstring(c.L, netaddr_text(&s->local, via));	/* of a listener on 0.0.0.0: the address that the client found it at */
 	policy_obj_push(c.L, &CONN_META_OBJ, s->meta);
 	rc = policy_call_run(&c, 3, 1);
 	if (rc == -E_REJECT)

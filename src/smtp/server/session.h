@@ -65,7 +65,6 @@ struct smtp_session {
 	struct arena *arena;		/* of the command; NULL between commands */
 	struct conn_meta *meta;
 	struct netaddr local, peer;	/* as claimed by XCLIENT or PROXY */
-	bool relayed_peer;		/* local and peer are claims: orig_received_… are set */
 	struct uuid id;
 	struct smtp_txn txn;
 	struct arena *domain_arena;	/* NULL until a policy is asked */
