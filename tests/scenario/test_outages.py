@@ -79,7 +79,7 @@ def test_disk_full(small_disk, sink, kind):
     """Until the disk is full messages are taken, then refused for now with the reason; all that were taken are delivered."""
     state = {"ok": False}
     s = sink(lambda verb, line: None if state["ok"] or verb != "MAIL" else "451 4.3.0 not now")
-    k = Kumod("SPOOL = { kind = '%s', min_free_space = '0', min_free_inodes = '0' }; LOG = { min_free_space = '0', min_free_inodes = '0' }; LISTENER = { data_processing_timeout = '10s' }; QUEUE = { retry_interval = '2s' }\n" % kind + BASE, sink_port=s.port, dir=small_disk)
+    k = Kumod("SPOOL = { kind = '%s', min_free_space = '0', min_free_inodes = '0' }; LOG = { min_free_space = '0', min_free_inodes = '0' }; LISTENER = { data_processing_timeout = '10s' }; QUEUE = { retry_interval = '2s', max_retry_interval = '4s' }\n" % kind + BASE, sink_port=s.port, dir=small_disk)
     try:
         taken, refused = [], []
         for i in range(120):
