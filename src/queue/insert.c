@@ -14,7 +14,6 @@
 #include "rt/fiber.h"
 
 #define MANY 10000	/* messages in memory, from which on those found in the spool give up their envelopes */
-#define STOP_MS 5000	/* for deliveries that are on their way, unless their path says otherwise */
 
 static const struct policy_event EV_ENUMERATED = { "spool_message_enumerated", POLICY_SINGLE };
 
@@ -155,30 +154,13 @@ int queue_insert_spooled(struct msg *m)
 
 /* --- the end ---------------------------------------------------------------------------------------------------------------------------- */
 
-static int64_t stop_ms(void)
-{
-	size_t n;
-	int64_t most = STOP_MS;
-	struct ready_queue **all = ready_all(&n);
-	for (size_t i = 0; i < n; i++) {
-		rt_lock(&all[i]->lock);
-		const struct path_opts *o = path_opts_of(all[i]->path);
-		if (o->has_system_shutdown_timeout && all[i]->n_conns > 0)
-			most = MAX(most, o->system_shutdown_timeout / 1000000);
-		rt_unlock(&all[i]->lock);
-		ready_unref(&all[i]);
-	}
-	free(all);
-	return most;
-}
-
 void queue_stop(void)
 {
 	struct rt_shield sh;
 	rt_shield_enter(&sh);
 	sched_begin_stop();
 	tick_stop();
-	ready_stop(stop_ms());
+	ready_stop();
 	sched_stop();
 	rt_shield_leave(&sh);
 }

@@ -378,7 +378,7 @@ static void stops(void)
 	assert_int_equal(rt_sleep_ms(3000), 0);
 	peer.connect_fails = 0;
 	peer.slow = 100;
-	peer.slow_ms = 60000;	/* longer than stopping waits */
+	peer.slow_ms = 3600000;	/* longer than stopping waits */
 	for (int i = 0; i < 50; i++)
 		put_message("d1.example", i % 2 == 0);
 	assert_int_equal(rt_sleep_ms(100), 0);

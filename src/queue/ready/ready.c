@@ -519,20 +519,32 @@ void ready_reinsert_all(struct ready_queue *q, enum queue_reason why)
 
 /* --- the end ---------------------------------------------------------------------------------------------------------------------------------- */
 
-static bool any_connections(struct ready_queue **all, size_t n, bool cancel)
+#define STOP_MS 5000		/* for connections that stand or come about without a message on its way */
+#define CANCELED_MS 2000	/* for those that were told to end */
+
+/* How long a delivery that is on its way may go on: what has been sent and not answered would be sent twice. */
+static int64_t shutdown_ms(const struct path_opts *o)
 {
-	bool any = false;
-	for (size_t i = 0; i < n; i++) {
-		rt_lock(&all[i]->lock);
-		any |= all[i]->n_conns > 0;
-		LIST_EACH(l, &all[i]->conns) {
-			struct dispatcher *d = LIST_ENTRY(l, struct dispatcher, in_conns);
-			if (cancel && d->fiber)
-				rt_fiber_cancel(d->fiber);
-		}
-		rt_unlock(&all[i]->lock);
+	int64_t ns = o->has_system_shutdown_timeout ? o->system_shutdown_timeout :
+	    o->mail_from_timeout + o->rcpt_to_timeout + o->data_timeout + o->data_dot_timeout;
+	return ns / 1000000;
+}
+
+/* Cancels the connections whose time is over; whether any need be waited for. */
+static bool wind_down(struct ready_queue *q, int64_t elapsed_ms)
+{
+	rt_lock(&q->lock);
+	int64_t delivery_ms = shutdown_ms(path_opts_of(q->path));
+	bool wait = q->n_conns > 0 && elapsed_ms < STOP_MS + CANCELED_MS;
+	LIST_EACH(l, &q->conns) {
+		struct dispatcher *d = LIST_ENTRY(l, struct dispatcher, in_conns);
+		int64_t allowed = d->phase == PHASE_DELIVERING || d->phase == PHASE_CLOSING ? delivery_ms : STOP_MS;
+		if (elapsed_ms >= allowed && d->fiber)
+			rt_fiber_cancel(d->fiber);
+		wait |= elapsed_ms < allowed + CANCELED_MS;
 	}
-	return any;
+	rt_unlock(&q->lock);
+	return wait;
 }
 
 /* What a ready queue still holds is in the spool, unless its spooling was deferred. */
@@ -549,19 +561,21 @@ static void save_rest(struct ready_queue *q)
 	}
 }
 
-void ready_stop(int64_t max_ms)
+void ready_stop(void)
 {
 	size_t n;
 	struct ready_queue **all = ready_all(&n);
-	int64_t deadline = rt_now_ms() + max_ms;
+	int64_t start = rt_now_ms();
+	bool wait = true;
 
 	for (size_t i = 0; i < n; i++)
 		ready_wake(all[i]);
-	while (any_connections(all, n, false) && rt_now_ms() < deadline && rt_sleep_ms(10) == 0)
-		;
-	int64_t last = rt_now_ms() + 2000;
-	while (any_connections(all, n, true) && rt_now_ms() < last && rt_sleep_ms(10) == 0)
-		;
+	while (wait) {
+		wait = false;
+		for (size_t i = 0; i < n; i++)
+			wait |= wind_down(all[i], rt_now_ms() - start);
+		wait = wait && rt_sleep_ms(MIN(10 + (rt_now_ms() - start) / 20, 1000)) == 0;
+	}
 	for (size_t i = 0; i < n; i++) {
 		save_rest(all[i]);
 		ready_unref(&all[i]);
