@@ -124,6 +124,8 @@ int policy_raise_reject(lua_State *L, int code, struct slice text, enum policy_r
 int policy_check_unwind(lua_State *L)
 {
 	int rc = rt_check();
+	if (rc == 0 && policy_guard_finalizer_late(L))
+		return policy_raisef(L, "a finalizer takes too long");
 	return rc < 0 ? policy_raise(L, rc) : 0;
 }
 

@@ -139,7 +139,7 @@ static int run_handlers(struct policy_call *c, int list, int first_arg, int narg
 		lua_rawgeti(L, list, i);
 		for (int a = 0; a < nargs; a++)
 			lua_pushvalue(L, first_arg + a);
-		if (lua_pcall(L, nargs, LUA_MULTRET, c->base) != LUA_OK)
+		if (policy_guard_run(L, nargs, LUA_MULTRET, c->base) != LUA_OK)
 			return policy_error_take(L, c);
 		int got = lua_gettop(L) - top;
 		if (kind == POLICY_MULTI_ALL) {
@@ -203,7 +203,7 @@ int policy_call_function(struct policy_call *c, int nargs, int nresults)
 	if (rc < 0)
 		return rc;
 	st->event = c->event;
-	if (lua_pcall(c->L, nargs, nresults, c->base) != LUA_OK)
+	if (policy_guard_run(c->L, nargs, nresults, c->base) != LUA_OK)
 		rc = policy_error_take(c->L, c);
 	st->event = NULL;
 	if (rc < 0 && rc != -E_REJECT)

@@ -53,7 +53,10 @@ struct policy_state {
 	bool broken;		/* an error or a cancellation went through it: not to be used again */
 	bool loading;		/* the top level is running: kumo.on is allowed */
 	const char *event;	/* the running event; NULL: none */
-	unsigned hook_turns;
+	bool in_finalizer, hurry;	/* hurry: the hook comes with the next instruction */
+	unsigned finalizer_hooks;	/* since the outermost finalizer began */
+	unsigned running;		/* policy code, protected: it may fail for memory */
+	size_t bytes, hook_bytes;	/* held; allocated since the last hook */
 	size_t foreign_bytes;	/* of messages that its collector does not see, since it was leased */
 };
 
@@ -71,8 +74,11 @@ int policy_error_traceback(lua_State *L);	/* message handler: keeps error object
 int policy_error_take(lua_State *L, struct policy_call *c);
 int policy_check_unwind(lua_State *L);		/* raises when the fiber is canceled or a deadline around it passed */
 
-/* guard.c: pcall, xpcall, coroutine.resume that do not swallow a cancellation; the count hook */
+/* guard.c: pcall, xpcall, coroutine.resume that do not swallow a cancellation; the count hook; the allocator */
 void policy_guard_open(lua_State *L);
+bool policy_guard_finalizer_late(lua_State *L);	/* the one that runs has had its time */
+void *policy_guard_alloc(void *state, void *p, size_t old, size_t size);
+int policy_guard_run(lua_State *L, int nargs, int nresults, int handler) WARN_UNUSED;	/* lua_pcall of policy's code, within the limits */
 
 /* state.c */
 struct policy_state *policy_state_create(struct policy_gen *gen);	/* libraries and modules; the policy has not run */

@@ -112,7 +112,7 @@ struct policy_state *policy_state_create(struct policy_gen *gen)
 	struct policy_state *st = xzalloc(sizeof *st);
 	OBJ_INIT(st, POLICY_STATE_MAGIC);
 	list_init(&st->node);
-	st->L = luaL_newstate();
+	st->L = lua_newstate(policy_guard_alloc, st);
 	assert(st->L != NULL);	/* memory */
 	lua_atpanic(st->L, on_panic);
 	*(struct policy_state **)lua_getextraspace(st->L) = st;
@@ -155,7 +155,7 @@ int policy_state_load(struct policy_state *st)
 		return policy_error_take(L, NULL);
 	}
 	st->loading = true;
-	rc = lua_pcall(L, 0, 0, 1);
+	rc = policy_guard_run(L, 0, 0, 1);
 	st->loading = false;
 	arena_reset(st->arena);
 	if (rc != LUA_OK) {

@@ -9,6 +9,7 @@
 #include <sys/sysinfo.h>
 #include <unistd.h>
 #include "base/map.h"
+#include "policy/arg.h"
 #include "queue/ready/ready.h"
 #include "rt/diag.h"
 #include "rt/fiber.h"
@@ -18,6 +19,7 @@
 
 #define SAMPLE_MS 250
 #define NO_LIMIT (INT64_MAX / 2)
+#define STATE_SHARE 8		/* one Lua state may hold this part of the hard limit */
 #define SHORT_PAUSE_MS 30000	/* between two times of making room */
 
 static struct {
@@ -152,6 +154,8 @@ static void derive(void)
 		atomic_store(&mem.soft, atomic_load(&mem.hard) / 4 * 3);
 	if (!mem.low_set)
 		atomic_store(&mem.low, atomic_load(&mem.soft) / 5 * 4);
+	if (atomic_load(&mem.hard) > 0)
+		policy_set_max_bytes(atomic_load(&mem.hard) / STATE_SHARE);
 	if (mem.m_limit) {
 		metric_set(mem.m_limit, atomic_load(&mem.soft));
 		metric_set(mem.m_low, atomic_load(&mem.low));

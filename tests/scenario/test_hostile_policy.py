@@ -1,0 +1,41 @@
+"""Policy code that would take the thread or the memory of the daemon: it fails alone."""
+import re
+import pytest
+from kumotest import BASE
+
+BODIES = {
+    "a message handler that never returns": "xpcall(function() while true do end end, function() while true do end end)",
+    "a finalizer that never returns": "setmetatable({}, { __gc = function() while true do end end }) collectgarbage()",
+    "a finalizer that catches what would end it": "setmetatable({}, { __gc = function() while true do pcall(function() while true do end end) end end }) collectgarbage()",
+    "a finalizer that is called when the state is closed": "KEPT = setmetatable({}, { __gc = function() while true do end end }) error 'on purpose'",
+    "texts without end": "local t = {} while true do t[#t + 1] = ('x'):rep(1e6) .. #t end",
+    "one text": "LARGE = ('x'):rep(1e9) .. ''",
+    "a file without end": "io.open('/dev/zero'):read('a')",
+}
+POLICY = BASE + r'''
+kumo.on('pre_init', function() kumo.set_memory_hard_limit(1 << 30) end)
+kumo.on('smtp_server_message_received', function(msg, conn)
+  if msg:sender().user ~= 'bad' then return end
+  %s
+end)
+'''
+
+
+def hwm_mb(pid):
+    with open("/proc/%d/status" % pid) as f:
+        return int(re.search(r"VmHWM:\s+(\d+)", f.read()).group(1)) / 1024
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_a_handler_fails_alone(kumod, sink, name):
+    s = sink()
+    k = kumod("LISTENER = { data_processing_timeout = '2s' }\n" + POLICY % BODIES[name], sink_port=s.port)
+    before = hwm_mb(k.p.pid)
+    for _ in range(4):                      # on each shard
+        c = k.client()
+        assert c.mail(sender="bad@from.example")[:3] in ("250", "421", "451")
+    for _ in range(4):
+        assert k.client().mail().startswith("250 OK ids=")
+    assert s.wait(4)
+    assert hwm_mb(k.p.pid) - before < 512
+    assert k.stop() == 0
