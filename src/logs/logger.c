@@ -272,10 +272,9 @@ int logs_add_disposition_hook(const struct log_hook_opts *o)
 
 void logs_init(void)
 {
-	SUBMIT_FULL.keep = HOOK_BACKLOG.keep = true;
-	metric_register(&SUBMIT_FULL);
-	metric_register(&SUBMIT_LATENCY);
-	metric_register(&HOOK_BACKLOG);
+	metric_register_kept(&SUBMIT_FULL);
+	metric_register_kept(&SUBMIT_LATENCY);
+	metric_register_kept(&HOOK_BACKLOG);
 	classifier_metrics_init();
 	policy_event_register(&LOG_HOOK_EVENT);
 }

@@ -367,5 +367,5 @@ void mod_time_register(void)
 	policy_obj_methods(&TIME_OBJ, TIME_METHODS);
 	policy_obj_methods(&DELTA_OBJ, DELTA_METHODS);
 	policy_obj_methods(&TIMER_OBJ, TIMER_METHODS);
-	metric_register(&USER_LATENCY);
+	metric_register_kept(&USER_LATENCY);
 }

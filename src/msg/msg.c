@@ -73,12 +73,8 @@ void msg_metrics_init(void)
 /* Metrics that count what rarely happens show when it first did. */
 static void observe_since(struct metric_family *f, _Atomic(struct metric *) *cache, int64_t start_us)
 {
-	struct metric *m = atomic_load_explicit(cache, memory_order_acquire);
-	if (m == NULL && metrics_ready) {
-		m = metric_get_n(f, NULL);
-		atomic_store_explicit(cache, m, memory_order_release);
-	}
-	metric_observe(m, (double)(rt_now_us_exact() - start_us) / 1e6);
+	if (metrics_ready)
+		metric_observe(metric_lazy(f, cache), (double)(rt_now_us_exact() - start_us) / 1e6);
 }
 
 static void lock(struct msg *m)

@@ -2,19 +2,28 @@
 #include "rt/metrics.h"
 #include <math.h>
 #include <stdarg.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include "base/map.h"
 #include "base/xalloc.h"
+#include "rt/loop.h"
 #include "rt/sync.h"
 
 #define BUCKETS_MAX 32
+#define STRIPES 8		/* of striped families; shards beyond share them */
 static const double DEFAULT_BUCKETS[] = { .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 0 };
 
 struct histogram {
 	_Atomic uint64_t sum_bits;		/* a double */
 	_Atomic uint64_t in[BUCKETS_MAX + 1];	/* not cumulative; the last is +Inf */
+} __attribute__((aligned(64)));
+struct count {
+	_Atomic int64_t n;
+} __attribute__((aligned(64)));
+/* What a dump shows of a histogram. */
+struct totals {
+	double sum;
+	uint64_t in[BUCKETS_MAX + 1], count;
 };
 #define METRIC_MAGIC OBJ_MAGIC('M', 'E', 'T', 'R')
 struct metric {
@@ -22,7 +31,8 @@ struct metric {
 	atomic_uint refs;		/* rises from 0 and falls to 0 under the table's lock only */
 	struct metric_family *family;
 	_Atomic int64_t n;		/* a double's bits in families with is_float */
-	struct histogram *h;
+	struct histogram *h;		/* one, or one a stripe */
+	struct count *counts;		/* one a stripe; NULL: n counts */
 	size_t key_len;
 	char key[];			/* the label values, each with a NUL behind */
 };
@@ -43,7 +53,7 @@ static int n_labels(const struct metric_family *f)
 	return n;
 }
 
-static const double *buckets_of(const struct metric_family *f)
+const double *metric_buckets(const struct metric_family *f)
 {
 	return f->buckets ? f->buckets : DEFAULT_BUCKETS;
 }
@@ -65,6 +75,12 @@ void metric_register(struct metric_family *f)
 	rt_unlock(&registry_lock);
 }
 
+void metric_register_kept(struct metric_family *f)
+{
+	f->keep = true;
+	metric_register(f);
+}
+
 struct metric_family *metrics_first(void)
 {
 	return registry;
@@ -81,6 +97,14 @@ static void key_put(struct buf *b, const struct slice *values, int n)
 	}
 }
 
+static void *cells(size_t n, size_t size)
+{
+	void *p = aligned_alloc(64, n * size);
+
+	assert(p != NULL);
+	return memset(p, 0, n * size);
+}
+
 static struct metric *metric_create(struct metric_family *f, struct slice key)
 {
 	struct metric *m = xzalloc(sizeof *m + key.len);
@@ -88,7 +112,9 @@ static struct metric *metric_create(struct metric_family *f, struct slice key)
 	OBJ_INIT(m, METRIC_MAGIC);
 	m->family = f;
 	if (f->kind == METRIC_HISTOGRAM_K)
-		m->h = xzalloc(sizeof *m->h);
+		m->h = cells(f->striped ? STRIPES : 1, sizeof *m->h);
+	else if (f->striped)
+		m->counts = cells(STRIPES, sizeof *m->counts);
 	m->key_len = key.len;
 	if (key.len)
 		memcpy(m->key, key.ptr, key.len);
@@ -146,7 +172,7 @@ int64_t metric_read(struct metric_family *f, ...)
 	key_put(&key, values, n_labels(f));
 	rt_lock(&t->lock);
 	struct metric *m = map_get(&t->map, buf_view(&key));
-	int64_t n = m ? atomic_load(&m->n) : 0;
+	int64_t n = metric_value(m);
 	rt_unlock(&t->lock);
 	buf_fini(&key);
 	return n;
@@ -174,19 +200,39 @@ void metric_unref(struct metric **mp)
 		return;
 	OBJ_FINI(m, METRIC_MAGIC);
 	free(m->h);
+	free(m->counts);
 	free(m);
+}
+
+struct metric *metric_lazy(struct metric_family *f, _Atomic(struct metric *) *at)
+{
+	struct metric *m = atomic_load_explicit(at, memory_order_acquire), *none = NULL;
+
+	if (m)
+		return m;
+	m = metric_get_n(f, NULL);
+	if (atomic_compare_exchange_strong(at, &none, m))
+		return m;
+	metric_unref(&m);
+	return none;
+}
+
+static int own_stripe(void)
+{
+	return rt_shard_index() % STRIPES;
 }
 
 void metric_add(struct metric *m, int64_t n)
 {
 	if (m)
-		atomic_fetch_add_explicit(&m->n, n, memory_order_relaxed);
+		atomic_fetch_add_explicit(m->counts ? &m->counts[own_stripe()].n : &m->n, n, memory_order_relaxed);
 }
 
 void metric_set(struct metric *m, int64_t n)
 {
 	if (m == NULL)
 		return;
+	assert(m->counts == NULL);
 	if (m->family->is_float)
 		metric_set_float(m, (double)n);
 	else
@@ -206,7 +252,11 @@ void metric_set_float(struct metric *m, double v)
 
 int64_t metric_value(const struct metric *m)
 {
-	return m ? atomic_load_explicit(&m->n, memory_order_relaxed) : 0;
+	int64_t n = m ? atomic_load_explicit(&m->n, memory_order_relaxed) : 0;
+
+	for (int i = 0; m && m->counts && i < STRIPES; i++)
+		n += atomic_load_explicit(&m->counts[i].n, memory_order_relaxed);
+	return n;
 }
 
 static double to_double(uint64_t bits)
@@ -224,14 +274,30 @@ void metric_observe(struct metric *m, double v)
 	if (m == NULL)
 		return;
 	assert(m->h != NULL);
-	for (const double *b = buckets_of(m->family); *b != 0 && i < BUCKETS_MAX && v > *b; b++)
+	struct histogram *h = &m->h[m->family->striped ? own_stripe() : 0];
+	for (const double *b = metric_buckets(m->family); *b != 0 && i < BUCKETS_MAX && v > *b; b++)
 		i++;
-	atomic_fetch_add_explicit(&m->h->in[i], 1, memory_order_relaxed);
-	uint64_t old = atomic_load_explicit(&m->h->sum_bits, memory_order_relaxed), now;
+	atomic_fetch_add_explicit(&h->in[i], 1, memory_order_relaxed);
+	uint64_t old = atomic_load_explicit(&h->sum_bits, memory_order_relaxed), now;
 	do {
 		double sum = to_double(old) + v;
 		memcpy(&now, &sum, sizeof now);
-	} while (!atomic_compare_exchange_weak_explicit(&m->h->sum_bits, &old, now, memory_order_relaxed, memory_order_relaxed));
+	} while (!atomic_compare_exchange_weak_explicit(&h->sum_bits, &old, now, memory_order_relaxed, memory_order_relaxed));
+}
+
+static struct totals totals_of(const struct metric *m)
+{
+	struct totals t = { 0 };
+
+	for (int s = 0; s < (m->family->striped ? STRIPES : 1); s++) {
+		t.sum += to_double(atomic_load_explicit(&m->h[s].sum_bits, memory_order_relaxed));
+		for (int i = 0; i <= BUCKETS_MAX; i++) {
+			uint64_t n = atomic_load_explicit(&m->h[s].in[i], memory_order_relaxed);
+			t.in[i] += n;
+			t.count += n;
+		}
+	}
+	return t;
 }
 
 /* -- dumps -- */
@@ -299,13 +365,14 @@ static void text_labels(struct buf *b, const struct metric *m, const char *le)
 
 static void text_histogram(struct buf *b, const char *prefix, const struct metric *m)
 {
-	const double *bounds = buckets_of(m->family);
+	const double *bounds = metric_buckets(m->family);
+	const struct totals t = totals_of(m);
 	struct buf le = { 0 };
 	uint64_t total = 0;
 
 	for (int i = 0; i <= BUCKETS_MAX; i++) {
 		bool last = bounds[i] == 0;
-		total += atomic_load_explicit(&m->h->in[i], memory_order_relaxed);
+		total += t.in[i];
 		buf_clear(&le);
 		if (last)
 			buf_lit(&le, "+Inf");
@@ -321,7 +388,7 @@ static void text_histogram(struct buf *b, const char *prefix, const struct metri
 	buf_printf(b, "%s%s_sum", prefix, m->family->name);
 	text_labels(b, m, NULL);
 	buf_putc(b, ' ');
-	put_double(b, to_double(atomic_load(&m->h->sum_bits)), false);
+	put_double(b, t.sum, false);
 	buf_printf(b, "\n%s%s_count", prefix, m->family->name);
 	text_labels(b, m, NULL);
 	buf_printf(b, " %llu\n", (unsigned long long)total);
@@ -336,12 +403,7 @@ static bool is_untouched(const struct metric_family *f, const struct table *t)
 		return true;
 	if (f->labels[0] || f->kind == METRIC_GAUGE_K || (m = map_get(&t->map, SLICE(""))) == NULL)
 		return false;
-	if (m->h == NULL)
-		return metric_value(m) == 0;
-	for (int i = 0; i <= BUCKETS_MAX; i++)
-		if (atomic_load_explicit(&m->h->in[i], memory_order_relaxed))
-			return false;
-	return true;
+	return m->h ? totals_of(m).count == 0 : metric_value(m) == 0;
 }
 
 static void text_family(struct buf *b, const char *prefix, struct metric_family *f)
@@ -386,25 +448,23 @@ void metrics_put_prometheus(struct buf *b, const char *prefix)
 
 static void json_histogram(struct buf *b, const struct metric *m)
 {
-	const double *bounds = buckets_of(m->family);
-	uint64_t total = 0, count = 0;
-	double sum = to_double(atomic_load(&m->h->sum_bits));
+	const double *bounds = metric_buckets(m->family);
+	const struct totals t = totals_of(m);
+	uint64_t total = 0;
 
-	for (int i = 0; i <= BUCKETS_MAX; i++)
-		count += atomic_load_explicit(&m->h->in[i], memory_order_relaxed);
 	buf_lit(b, "{\"avg\":");
-	put_double(b, count ? sum / (double)count : 0, true);
+	put_double(b, t.count ? t.sum / (double)t.count : 0, true);
 	buf_lit(b, ",\"bucket\":[");
 	for (int i = 0; i < BUCKETS_MAX && bounds[i] != 0; i++) {
-		total += atomic_load_explicit(&m->h->in[i], memory_order_relaxed);
+		total += t.in[i];
 		buf_cstr_put(b, i ? ",[" : "[");
 		put_double(b, bounds[i], true);
 		buf_putc(b, ',');
 		put_double(b, (double)total, true);
 		buf_putc(b, ']');
 	}
-	buf_printf(b, "],\"count\":%llu,\"sum\":", (unsigned long long)count);
-	put_double(b, sum, true);
+	buf_printf(b, "],\"count\":%llu,\"sum\":", (unsigned long long)t.count);
+	put_double(b, t.sum, true);
 	buf_putc(b, '}');
 }
 

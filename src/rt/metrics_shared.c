@@ -11,5 +11,5 @@ void metrics_shared_register(void)
 	metric_register(&METRIC_CONNECTION_COUNT);
 	metric_register(&METRIC_CONNECTION_TOTAL);
 	metric_register(&METRIC_CONNECTIONS_DENIED);
-	metric_register(&METRIC_MESSAGES_RECEIVED);
+	metric_register_kept(&METRIC_MESSAGES_RECEIVED);
 }

@@ -4,7 +4,10 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include "rt/fiber.h"
+#include "rt/loop.h"
 #include "rt/metrics.h"
+#include "rt/sync.h"
 
 static struct metric_family PLAIN = METRIC_COUNTER("b_plain", "no labels");
 static struct metric_family ONE = METRIC_GAUGE("a_one", "one label", "service");
@@ -72,8 +75,68 @@ static void dumps(void **state)
 	metric_add(NULL, 1);
 }
 
+static struct metric_family CALLS = { .name = "calls", .help = "x", .kind = METRIC_COUNTER_K, .labels = { "event" }, .striped = true };
+static struct metric_family TOOK = { .name = "took", .help = "x", .kind = METRIC_HISTOGRAM_K, .buckets = bounds, .striped = true };
+static struct metric *calls, *took;
+static int left = 4;
+
+/* One after another, each on the next shard. */
+static void count_everywhere(void *arg)
+{
+	metric_add(calls, rt_shard_index() + 1);
+	metric_observe(took, rt_shard_index());
+	if (--left > 0)
+		rt_fiber_spawn_on(rt_shard_at(left % rt_shard_count()), "count", count_everywhere, arg);
+	else
+		rt_promise_set(arg, 0, NULL);
+}
+
+static void run_counting(void *arg)
+{
+	rt_fiber_spawn("count", count_everywhere, arg);
+	assert_int_equal(rt_promise_wait(arg, NULL), 0);
+}
+
+/* What each shard counts in a cell of its own is shown as one. */
+static void striped(void **state)
+{
+	const struct rt_conf conf = { .shards = 4, .offload_threads = 1 };
+	struct rt_promise done;
+	struct buf b = { 0 };
+
+	metric_register(&CALLS);
+	metric_register(&TOOK);
+	calls = metric_get(&CALLS, "init");
+	took = metric_get(&TOOK);
+	rt_promise_init(&done);
+	assert_int_equal(rt_init(&conf), 0);
+	rt_run(run_counting, &done);
+	rt_fini();
+	rt_promise_fini(&done);
+	assert_int_equal(metric_read(&CALLS, "init"), 1 + 4 + 3 + 2);
+	metrics_put_prometheus(&b, NULL);
+	assert_non_null(strstr(buf_cstr(&b), "calls{event=\"init\"} 10\n"));
+	assert_non_null(strstr(buf_cstr(&b), "took_bucket{le=\"0.5\"} 1\ntook_bucket{le=\"1\"} 2\ntook_bucket{le=\"+Inf\"} 4\ntook_sum 6\ntook_count 4\n"));
+	buf_fini(&b);
+	metric_unref(&calls);
+	metric_unref(&took);
+}
+
+static void lazy(void **state)
+{
+	static struct metric_family RARE = METRIC_COUNTER("rare", "what seldom happens");
+	_Atomic(struct metric *) at = NULL;
+
+	metric_register(&RARE);
+	metric_add(metric_lazy(&RARE, &at), 1);
+	metric_add(metric_lazy(&RARE, &at), 1);
+	assert_int_equal(metric_read(&RARE), 2);
+	struct metric *m = at;
+	metric_unref(&m);
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(dumps) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(dumps), cmocka_unit_test(striped), cmocka_unit_test(lazy) };
 	return cmocka_run_group_tests_name("metrics", tests, NULL, NULL);
 }

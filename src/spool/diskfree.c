@@ -56,10 +56,10 @@ int diskfree_read_min(struct opt_ctx *c, const struct val *in, void *out)
 
 void diskfree_metrics_init(void)
 {
-	metric_register(&FREE_INODES);
-	metric_register(&FREE_INODES_PCT);
-	metric_register(&FREE_BYTES);
-	metric_register(&FREE_PCT);
+	metric_register_kept(&FREE_INODES);
+	metric_register_kept(&FREE_INODES_PCT);
+	metric_register_kept(&FREE_BYTES);
+	metric_register_kept(&FREE_PCT);
 }
 
 void diskfree_watch(const char *name, const char *path, struct diskfree_min space, struct diskfree_min inodes)

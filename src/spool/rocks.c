@@ -195,7 +195,7 @@ static void rocks_close(struct store *s)
 void rocks_metrics_init(void)
 {
 	for (int i = 0; i < G_COUNT; i++)
-		metric_register(&GAUGES[i]);
+		metric_register_kept(&GAUGES[i]);
 }
 
 static int rocks_open(const struct spool_opts *o, struct store **out)

@@ -25,7 +25,7 @@ static __thread struct by_listener received, rejected;
 
 void smtp_metrics_register(void)
 {
-	metric_register(&REJECTIONS);
+	metric_register_kept(&REJECTIONS);
 	for (int i = 0; i < SMTP_DUR_COUNT; i++)
 		metric_register(&DURATIONS[i]);
 	smtp_metrics.connections = metric_get(&METRIC_CONNECTION_COUNT, SERVICE);
