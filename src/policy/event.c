@@ -133,13 +133,17 @@ static int run_handlers(struct policy_call *c, int list, int first_arg, int narg
 	lua_State *L = c->L;
 	enum policy_event_kind kind = kind_of(slice_from_cstr(c->event));
 	lua_Integer n = (lua_Integer)lua_rawlen(L, list);
+	struct policy_event_stats *stats = policy_stats_of(c->event);
 	*nret = 0;
 	for (lua_Integer i = 1; i <= n; i++) {
 		int top = lua_gettop(L);
 		lua_rawgeti(L, list, i);
 		for (int a = 0; a < nargs; a++)
 			lua_pushvalue(L, first_arg + a);
-		if (policy_guard_run(L, nargs, LUA_MULTRET, c->base) != LUA_OK)
+		int64_t begun_us = policy_stats_begin(stats);
+		int rc = policy_guard_run(L, nargs, LUA_MULTRET, c->base);
+		policy_stats_end(stats, begun_us);
+		if (rc != LUA_OK)
 			return policy_error_take(L, c);
 		int got = lua_gettop(L) - top;
 		if (kind == POLICY_MULTI_ALL) {

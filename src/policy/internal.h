@@ -96,6 +96,15 @@ void policy_gen_note_events(struct policy_gen *g, lua_State *L);
 /* pool.c */
 int policy_state_lease(struct policy_state **out) WARN_UNUSED;		/* Yields. */
 void policy_state_return(struct policy_state *st);
+int64_t policy_pool_idle(void);						/* states of all shards that wait for use */
+
+/* stats.c: what the metrics lua_* show */
+struct policy_event_stats;						/* owned by the shard, for good; NULL is ignored */
+void policy_stats_states(int delta);
+struct policy_event_stats *policy_stats_load(void);			/* a policy is loaded into a new state */
+struct policy_event_stats *policy_stats_of(const char *event);
+int64_t policy_stats_begin(struct policy_event_stats *s);
+void policy_stats_end(struct policy_event_stats *s, int64_t begun_us);
 
 /* module.c, obj.c */
 void policy_modules_open(lua_State *L);

@@ -18,7 +18,7 @@
 
 struct pool {
 	struct list idle;	/* newest first */
-	size_t n;
+	_Atomic size_t n;	/* others only look at it */
 	bool ready;
 } __attribute__((aligned(64)));
 
@@ -38,6 +38,24 @@ void policy_set_max_age_ms(int64_t ms)
 void policy_set_max_spare(int64_t n)
 {
 	max_spare = n;
+}
+
+int64_t policy_pool_idle(void)
+{
+	int64_t n = 0;
+
+	for (int i = 0; i < rt_shard_count(); i++)
+		n += (int64_t)atomic_load_explicit(&pools[i].n, memory_order_relaxed);
+	return n;
+}
+
+/* The owner alone writes: no locked addition. */
+static size_t count_idle(struct pool *p, int delta)
+{
+	size_t n = atomic_load_explicit(&p->n, memory_order_relaxed) + (size_t)delta;
+
+	atomic_store_explicit(&p->n, n, memory_order_relaxed);
+	return n;
 }
 
 static struct pool *own_pool(void)
@@ -68,7 +86,7 @@ int policy_state_lease(struct policy_state **out)
 		return err_set(E_POLICY, "no policy has been loaded");
 	struct policy_state *st = NULL;
 	for (struct list *n; !st && (n = list_pop(&p->idle));) {
-		p->n--;
+		count_idle(p, -1);
 		st = LIST_ENTRY(n, struct policy_state, node);
 		if (st->gen != g || worn_out(st))
 			policy_state_destroy(&st);
@@ -96,16 +114,16 @@ void policy_state_return(struct policy_state *st)
 		lua_gc(st->L, LUA_GCSTEP, (int)MIN(st->foreign_bytes / 1024 + 1, (size_t)FOREIGN_MAX_KB));
 		st->foreign_bytes = 0;
 	}
-	if (worn_out(st) || p->n >= (size_t)(max_spare / shards + 1)) {
+	if (worn_out(st) || count_idle(p, 0) >= (size_t)(max_spare / shards + 1)) {
 		policy_state_destroy(&st);
 		return;
 	}
 	list_push_front(&p->idle, &st->node);
-	p->n++;
+	count_idle(p, 1);
 	struct policy_state *oldest = LIST_ENTRY(p->idle.prev, struct policy_state, node);
 	if (oldest != st && worn_out(oldest)) {	/* one for each return: what a burst needed goes away by and by */
 		list_remove(&oldest->node);
-		p->n--;
+		count_idle(p, -1);
 		policy_state_destroy(&oldest);
 	}
 }

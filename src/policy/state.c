@@ -125,6 +125,7 @@ struct policy_state *policy_state_create(struct policy_gen *gen)
 	if (rc != LUA_OK)
 		on_panic(st->L);
 	assert(rc == LUA_OK);	/* a module registers something that Lua refuses */
+	policy_stats_states(1);
 	return st;
 }
 
@@ -137,6 +138,7 @@ void policy_state_destroy(struct policy_state **st)
 	policy_gen_unref(&s->gen);
 	OBJ_FINI(s, POLICY_STATE_MAGIC);
 	free(s);
+	policy_stats_states(-1);
 }
 
 int policy_state_load(struct policy_state *st)
@@ -154,9 +156,12 @@ int policy_state_load(struct policy_state *st)
 		st->broken = true;
 		return policy_error_take(L, NULL);
 	}
+	struct policy_event_stats *stats = policy_stats_load();
+	int64_t begun_us = policy_stats_begin(stats);
 	st->loading = true;
 	rc = policy_guard_run(L, 0, 0, 1);
 	st->loading = false;
+	policy_stats_end(stats, begun_us);
 	arena_reset(st->arena);
 	if (rc != LUA_OK) {
 		st->broken = true;
