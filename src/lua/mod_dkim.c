@@ -79,6 +79,51 @@ const struct policy_obj_type DKIM_SIGNER_OBJ = { .name = "Signer", .ref = ref_si
 
 static struct ttl_cache *signers, *keys;
 
+/* What lruttl_* says of the two caches is shown under these names too. */
+static int show(struct metric_family *f);
+#define SHOW(n, h) { .name = "dkim_signer_" n, .help = h, .kind = METRIC_COUNTER_K, .collect = show }
+static struct {
+	struct metric_family family;
+	struct ttl_cache **cache;
+	enum ttl_count count;
+	struct metric *metric;
+} SHOWN[] = {
+	{ SHOW("cache_hit", "how many requests for a signer were answered from the cache"), &signers, TTL_HITS, NULL },
+	{ SHOW("cache_lookup_count", "how many signers were asked for"), &signers, TTL_LOOKUPS, NULL },
+	{ SHOW("cache_miss", "how many requests for a signer had to make it"), &signers, TTL_MISSES, NULL },
+	{ SHOW("key_cache_hit", "how many requests for a signing key were answered from the cache"), &keys, TTL_HITS, NULL },
+	{ SHOW("key_cache_lookup_count", "how many signing keys were asked for"), &keys, TTL_LOOKUPS, NULL },
+	{ SHOW("key_cache_miss", "how many requests for a signing key had to load it"), &keys, TTL_MISSES, NULL },
+};
+
+static struct metric_family CREATION = METRIC_HISTOGRAM("dkim_signer_creation", "how many seconds making a signer took that was not in the cache");
+static struct metric_family KEY_FETCH = METRIC_HISTOGRAM("dkim_signer_key_fetch", "how many seconds loading a signing key took");
+static _Atomic(struct metric *) creation, key_fetch;
+
+static int show(struct metric_family *f)
+{
+	for (size_t i = 0; i < ARRAY_LEN(SHOWN); i++)
+		if (&SHOWN[i].family == f)
+			metric_set(SHOWN[i].metric, ttl_cache_counted(*SHOWN[i].cache, SHOWN[i].count));
+	return 0;
+}
+
+static void register_metrics(void)
+{
+	for (size_t i = 0; i < ARRAY_LEN(SHOWN); i++) {
+		metric_register(&SHOWN[i].family);
+		SHOWN[i].metric = metric_get(&SHOWN[i].family);
+	}
+	metric_register(&CREATION);
+	metric_register(&KEY_FETCH);
+}
+
+/* What failed is not a time that making it takes. */
+static void observe_since(struct metric_family *f, _Atomic(struct metric *) *at, int64_t begun_us)
+{
+	metric_observe(metric_lazy(f, at), (double)(rt_now_us_exact() - begun_us) / 1e6);
+}
+
 struct loading {
 	const struct val *table;	/* of the signer, or the key source */
 	struct arena *arena;
@@ -89,9 +134,12 @@ static int load_key(void *arg, void **value, int64_t *expires_ms)
 {
 	struct loading *l = arg;
 	struct buf data = { 0 };
+	int64_t begun_us = rt_now_us_exact();
 	int rc = policy_key_load(l->table, &data);
 	if (rc == 0)
 		rc = tls_key_load_private(buf_view(&data), (struct tls_key **)value);
+	if (rc == 0)
+		observe_since(&KEY_FETCH, &key_fetch, begun_us);
 	/* a private key does not stay in freed memory */
 	if (data.len > 0)
 		explicit_bzero(data.ptr, data.len);
@@ -126,6 +174,7 @@ static int load_signer(void *arg, void **value, int64_t *expires_ms)
 	struct loading *l = arg;
 	struct signer_params p;
 	struct tls_key *key = NULL;
+	int64_t begun_us = rt_now_us_exact();
 	int rc = opt_parse(&SIGNER, l->table, l->arena, &p);
 	if (rc < 0)
 		return rc;
@@ -140,6 +189,8 @@ static int load_signer(void *arg, void **value, int64_t *expires_ms)
 	};
 	rc = dkim_signer_create(&o, key, (struct dkim_signer **)value);
 	tls_key_unref(&key);
+	if (rc == 0)
+		observe_since(&CREATION, &creation, begun_us);
 	*expires_ms = rt_now_ms() + p.ttl / 1000000;
 	return rc;
 }
@@ -365,6 +416,8 @@ void mod_dkim_register(void)
 	const struct ttl_cache_conf key_conf = { .name = "dkim_key_cache", .capacity = CACHE_SIZE, .ref = ref_key, .unref = unref_key };
 	signers = ttl_cache_create(&signer_conf);
 	keys = ttl_cache_create(&key_conf);
+	register_metrics();
+	dkim_metrics_register();
 	policy_obj_methods(&MSG_OBJ, METHODS);
 	policy_obj_methods(&DKIM_SIGNER_OBJ, NO_METHODS);
 }

@@ -11,6 +11,7 @@
 #include "codec/opt.h"
 #include "lua/cached.h"
 #include "lua/util.h"
+#include "net/ttl_metrics.h"
 #include "policy/lruttl.h"
 #include "rt/clock.h"
 #include "rt/fiber.h"
@@ -36,6 +37,18 @@ static const struct opt_field FIELDS[] = {
 };
 static const struct opt_desc PARAMS = { .name = "memoize", .fields = FIELDS, .size = sizeof(struct params) };
 
+/* What lruttl_* says of a cache is shown under these names too. */
+enum { SHOWN = 4 };
+static int show(struct metric_family *f);
+#define SHOW(n, h) { .name = "memoize_cache_" n "_count", .help = h, .kind = METRIC_COUNTER_K, .labels = { "cache_name" }, .collect = show }
+static struct metric_family FAMILIES[SHOWN] = {
+	SHOW("lookup", "how many times a memoized function was called"),
+	SHOW("hit", "how many calls of a memoized function were answered with a result that was kept"),
+	SHOW("miss", "how many calls of a memoized function found no result that was kept"),
+	SHOW("populated", "how many times a memoized function had to run"),
+};
+static const enum ttl_count SHOWN_AS[SHOWN] = { TTL_LOOKUPS, TTL_HITS, TTL_MISSES, TTL_POPULATED };
+
 struct fill {			/* one running population; the waiters hold references */
 	_Atomic uint32_t refs;
 	struct rt_promise done;
@@ -57,6 +70,8 @@ struct cache {
 	_Atomic uint32_t refs;
 	int64_t ttl_ms, capacity, populate_ms;
 	bool with_epoch, retry, stale;
+	struct ttl_metrics metrics;
+	struct metric *shown[SHOWN];
 	/* under lock */
 	struct rt_lock lock;
 	struct map entries;
@@ -65,6 +80,19 @@ struct cache {
 
 static struct rt_lock caches_lock = RT_LOCK_INIT(RANK_CONFIG);
 static struct map caches;	/* name -> struct cache; under caches_lock */
+
+static int show(struct metric_family *f)
+{
+	struct map_iter it = { 0 };
+	ptrdiff_t i = f - FAMILIES;
+	rt_lock(&caches_lock);
+	while (map_next(&caches, &it)) {
+		struct cache *c = it.value;
+		metric_set(c->shown[i], ttl_counted(&c->metrics, SHOWN_AS[i]));
+	}
+	rt_unlock(&caches_lock);
+	return 0;
+}
 
 static void fill_unref(struct fill *f)
 {
@@ -84,6 +112,7 @@ static void entry_free(struct cache *c, struct entry *e)
 	free(e->error);
 	free(e->key);
 	free(e);
+	ttl_count(&c->metrics, TTL_SIZE, -1);
 }
 
 static void cache_unref(struct cache **cp)
@@ -96,6 +125,9 @@ static void cache_unref(struct cache **cp)
 		entry_free(c, LIST_ENTRY(n, struct entry, lru));
 	map_fini(&c->entries);
 	rt_lock_fini(&c->lock);
+	ttl_metrics_fini(&c->metrics);
+	for (size_t i = 0; i < SHOWN; i++)
+		metric_unref(&c->shown[i]);
 	free(c);
 }
 
@@ -119,6 +151,9 @@ static void cache_define(const struct params *p)
 		c->stale = p->allow_stale_reads;
 		rt_lock_init(&c->lock, RANK_CACHE);
 		list_init(&c->lru);
+		ttl_metrics_init(&c->metrics, p->name);
+		for (size_t i = 0; i < SHOWN; i++)
+			c->shown[i] = metric_get_n(&FAMILIES[i], &p->name);
 		old = map_put(&caches, p->name, c);
 	} else {
 		old = NULL;
@@ -172,8 +207,10 @@ static void evict(struct cache *c)
 	while ((int64_t)map_len(&c->entries) > c->capacity && n != &c->lru) {
 		struct entry *e = LIST_ENTRY(n, struct entry, lru);
 		n = n->prev;
-		if (!e->fill)
+		if (!e->fill) {
 			entry_free(c, e);
+			ttl_count(&c->metrics, TTL_EVICTED, 1);
+		}
 	}
 }
 
@@ -191,6 +228,7 @@ static enum look look_up(struct cache *c, struct slice key, struct cached **valu
 		e->key_len = key.len;
 		list_init(&e->lru);
 		map_put(&c->entries, key, e);
+		ttl_count(&c->metrics, TTL_SIZE, 1);
 	}
 	list_remove(&e->lru);
 	list_push_front(&c->lru, &e->lru);
@@ -203,6 +241,8 @@ static enum look look_up(struct cache *c, struct slice key, struct cached **valu
 	} else if (e->fill) {
 		found = LOOK_WAIT;
 	} else {
+		if (e->value && !c->stale)
+			ttl_count(&c->metrics, TTL_EXPIRED, 1);
 		e->fill = xzalloc(sizeof *e->fill);
 		rt_promise_init(&e->fill->done);
 		e->fill->refs = 1;
@@ -263,6 +303,9 @@ static int populate(lua_State *L, struct cache *c, struct slice key, struct fill
 	else if (late && rt_check() == 0)
 		rc = err_set(E_TIMEOUT, "timeout waiting for the cache to be populated: the function took longer than %lld ms", (long long)c->populate_ms);
 	lua_settop(L, top);
+	ttl_count(&c->metrics, TTL_POPULATED, 1);
+	if (rc < 0)
+		ttl_count(&c->metrics, TTL_ERRORS, 1);
 	fill_end(c, key, f, value, rc < 0 && rt_check() == 0 ? err_text() : NULL, rc != -E_TIMEOUT);	/* canceled: the waiters try for themselves */
 	return rc;
 }
@@ -271,7 +314,9 @@ static int wait_for(struct cache *c, struct fill *f)
 {
 	struct rt_deadline d;
 	rt_deadline_push(&d, c->populate_ms);
+	ttl_count(&c->metrics, TTL_WAITING, 1);
 	int rc = rt_promise_wait(&f->done, NULL);
+	ttl_count(&c->metrics, TTL_WAITING, -1);
 	if (rt_deadline_pop(&d) && rc == -E_TIMEOUT && rt_check() == 0)
 		return err_set(E_TIMEOUT, "timeout waiting for the cache to be populated: the function took longer than %lld ms", (long long)c->populate_ms);
 	if (rc == 0 && f->error)
@@ -289,10 +334,13 @@ static int memoized_call(lua_State *L)
 	struct cache *c = cache_get(slice_new(name, len));
 	struct cached *value = NULL;
 	int rc;
-	for (;;) {
+	ttl_count(&c->metrics, TTL_LOOKUPS, 1);
+	for (bool first = true;; first = false) {
 		struct fill *f = NULL;
 		cached_unref(&value);
 		enum look found = look_up(c, key, &value, &f);
+		if (first)
+			ttl_count(&c->metrics, found == LOOK_HIT ? TTL_HITS : TTL_MISSES, 1);
 		if (found == LOOK_HIT) {
 			rc = 0;
 			break;
@@ -313,6 +361,7 @@ static int memoized_call(lua_State *L)
 		if (rc == 0)
 			continue;	/* who filled it was canceled */
 		if (rc == -E_TIMEOUT && value) {	/* the expired one serves */
+			ttl_count(&c->metrics, TTL_STALE, 1);
 			rc = 0;
 			break;
 		}
@@ -342,6 +391,12 @@ static int fn_memoize(lua_State *L)
 	lua_pushlstring(L, p.name.ptr, p.name.len);
 	lua_pushcclosure(L, memoized_call, 2);
 	return 1;
+}
+
+__attribute__((constructor)) static void register_metrics(void)
+{
+	for (size_t i = 0; i < SHOWN; i++)
+		metric_register_kept(&FAMILIES[i]);
 }
 
 static const luaL_Reg FUNCTIONS[] = { { "memoize", fn_memoize }, { NULL, NULL } };

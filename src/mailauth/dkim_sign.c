@@ -5,6 +5,8 @@
 #include "base/encode.h"
 #include "base/xalloc.h"
 #include "mailauth/dkim_sign.h"
+#include "rt/clock.h"
+#include "rt/metrics.h"
 
 #define SIGNER_MAGIC OBJ_MAGIC('S', 'I', 'G', 'N')
 #define WIDTH 75
@@ -307,15 +309,39 @@ static int sign_text(struct job *j, const struct dkim_sign_args *args, struct bu
 	return rc;
 }
 
+static struct metric_family PARSE = { .name = "dkim_signer_message_parse", .help = "how many seconds reading a message's header took before signing",
+				      .kind = METRIC_HISTOGRAM_K, .striped = true };
+static struct metric_family SIGN = { .name = "dkim_signer_sign", .help = "how many seconds signing took, body hash and all", .kind = METRIC_HISTOGRAM_K, .striped = true };
+static bool counting;
+static _Atomic(struct metric *) parse, sign;
+
+void dkim_metrics_register(void)
+{
+	metric_register(&PARSE);
+	metric_register(&SIGN);
+	counting = true;
+}
+
+/* The time now, for the next step. */
+static int64_t observe_since(struct metric_family *f, _Atomic(struct metric *) *at, int64_t begun_us)
+{
+	int64_t now_us = rt_now_us_exact();
+	if (counting)
+		metric_observe(metric_lazy(f, at), (double)(now_us - begun_us) / 1e6);
+	return now_us;
+}
+
 int dkim_sign_as(const struct dkim_signer *s, struct slice msg, int64_t now_s, const struct dkim_sign_args *args, struct dkim_hashes *hashes,
 		 struct buf *out)
 {
 	OBJ_CHECK(s, SIGNER_MAGIC);
 	struct job j = { .s = s, .a = arena_create() };
 	struct buf text = { 0 }, sig = { 0 };
+	int64_t begun_us = rt_now_us_exact();
 	int rc = scan(&j, msg);
 
 	if (rc == 0) {
+		begun_us = observe_since(&PARSE, &parse, begun_us);
 		effective_names(&j);
 		make_tags(&j, now_s, args, hashes);
 		add_tag(&j, "b", SLICE(""));
@@ -329,6 +355,7 @@ int dkim_sign_as(const struct dkim_signer *s, struct slice msg, int64_t now_s, c
 	if (rc == 0) {
 		j.tags[j.n_tags - 1].value = buf_view(&sig);
 		put_tags(out, j.tags, j.n_tags);
+		(void)observe_since(&SIGN, &sign, begun_us);
 	}
 	buf_fini(&text);
 	buf_fini(&sig);

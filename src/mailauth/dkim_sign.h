@@ -50,6 +50,8 @@ struct dkim_hashes {
    cannot be read. HASHES may be NULL. */
 int dkim_sign(const struct dkim_signer *s, struct slice msg, int64_t now_s, struct dkim_hashes *hashes, struct buf *out) WARN_UNUSED;
 
+void dkim_metrics_register(void);	/* once, where metrics are shown */
+
 /* For ARC: FIELD is "ARC-Message-Signature" or "ARC-Seal"; EXTRA tags come first ("i=1; cv=none"); a seal signs exactly SEALED. */
 struct dkim_tag {
 	const char *name;

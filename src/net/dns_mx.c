@@ -20,7 +20,7 @@
 static struct metric_family IN_PROGRESS = METRIC_GAUGE("dns_mx_resolve_in_progress", "number of MX resolutions that are under way");
 static struct metric_family STATUS_OK = METRIC_COUNTER("dns_mx_resolve_status_ok", "MX resolutions that gave a result");
 static struct metric_family STATUS_FAIL = { .name = "dns_mx_resolve_status_fail", .help = "MX resolutions that failed", .kind = METRIC_COUNTER_K, .keep = true };
-static struct metric_family CACHE_HIT = METRIC_COUNTER("dns_mx_resolve_cache_hit", "MX resolutions answered from the cache");
+static struct metric_family CACHE_HIT = { .name = "dns_mx_resolve_cache_hit", .help = "MX resolutions answered from the cache", .kind = METRIC_COUNTER_K, .striped = true };
 static struct metric_family CACHE_MISS = METRIC_COUNTER("dns_mx_resolve_cache_miss", "MX resolutions that asked the resolver");
 static struct metric_family STS_IMPOSSIBLE = { .name = "dns_mx_resolve_mta_sts_impossible", .help = "domains whose MTA-STS policy permits none of their hosts",
 					       .kind = METRIC_COUNTER_K, .keep = true };
@@ -335,6 +335,7 @@ static void draft_fail(struct draft *d, struct arena *arena, struct slice asked,
 struct mx_query {
 	struct dns_resolver *resolver;
 	struct slice asked, domain, port;	/* as given; "a.example."; ":587" or empty */
+	bool loaded;				/* it was not in the cache */
 };
 
 static int ask(const struct mx_query *q, struct dns_answer **a)
@@ -462,11 +463,19 @@ struct mx_site *mx_resolve_cached(struct slice domain)
 	return m;
 }
 
+void mx_count_remembered(void)
+{
+	pthread_once(&once, init);
+	metric_add(count.hit, 1);
+}
+
 static int load_site(void *arg, void **value, int64_t *expires_ms)
 {
+	struct mx_query *q = arg;
 	struct mx_site *m;
-	int rc = resolve(arg, &m);
 
+	q->loaded = true;
+	int rc = resolve(q, &m);
 	if (rc < 0)
 		return rc;
 	*value = m;
@@ -493,6 +502,8 @@ static int resolve_any(struct dns_resolver *r, bool cached, struct slice domain,
 		rc = ttl_cache_load(cache, key, load_site, &q, (void **)out);
 	else if (rc == 0)
 		rc = resolve(&q, out);
+	if (rc == 0 && cached && key.ptr && !q.loaded)
+		mx_count_remembered();
 	buf_fini(&fq);
 	return rc;
 }

@@ -5,7 +5,6 @@
 #include "base/xalloc.h"
 #include "rt/clock.h"
 #include "rt/fiber.h"
-#include "rt/metrics.h"
 #include "rt/sync.h"
 #include <stdlib.h>
 
@@ -34,43 +33,23 @@ struct stripe {
 	uint64_t generation;		/* grows with each clear */
 } __attribute__((aligned(64)));
 
-enum count { LOOKUPS, HITS, MISSES, POPULATED, ERRORS, INSERTS, EVICTED, EXPIRED, SIZE, COUNTS };
 struct ttl_cache {
 	uint32_t magic;
 	struct ttl_cache_conf conf;
 	size_t stripe_capacity;
-	struct metric *counts[COUNTS];
+	struct ttl_metrics metrics;
 	struct stripe stripes[STRIPES];
 };
 
-#define COUNTER(n, h) METRIC_COUNTER("lruttl_" n "_count", h, "cache_name")
-static struct metric_family FAMILIES[COUNTS] = {
-	[LOOKUPS] = COUNTER("lookup", "how many times a lruttl cache was asked for an item"),
-	[HITS] = COUNTER("hit", "how many times a lruttl cache lookup was a hit for a given cache"),
-	[MISSES] = COUNTER("miss", "how many times a lruttl cache lookup was a miss for a given cache"),
-	[POPULATED] = COUNTER("populated", "how many times a missing item of a lruttl cache was found out"),
-	[ERRORS] = COUNTER("error", "how many times finding out an item of a lruttl cache failed"),
-	[INSERTS] = COUNTER("insert", "how many times an item was put into a lruttl cache unasked"),
-	[EVICTED] = COUNTER("evict", "how many items of a lruttl cache made room for others"),
-	[EXPIRED] = COUNTER("expire", "how many items of a lruttl cache became too old"),
-	[SIZE] = METRIC_GAUGE("lruttl_cache_size", "number of items contained in an lruttl cache", "cache_name"),
-};
-
-__attribute__((constructor)) static void register_metrics(void)
+static void count(struct ttl_cache *c, enum ttl_count which)
 {
-	for (int i = 0; i < COUNTS; i++)
-		metric_register(&FAMILIES[i]);
-}
-
-static void count(struct ttl_cache *c, enum count which)
-{
-	metric_add(c->counts[which], 1);
+	ttl_count(&c->metrics, which, 1);
 }
 
 static void count_lookup(struct ttl_cache *c, bool hit)
 {
-	count(c, LOOKUPS);
-	count(c, hit ? HITS : MISSES);
+	count(c, TTL_LOOKUPS);
+	count(c, hit ? TTL_HITS : TTL_MISSES);
 }
 
 static struct stripe *stripe_of(struct ttl_cache *c, struct slice key)
@@ -87,8 +66,7 @@ struct ttl_cache *ttl_cache_create(const struct ttl_cache_conf *conf)
 	OBJ_INIT(c, CACHE_MAGIC);
 	c->conf = *conf;
 	c->stripe_capacity = MAX(conf->capacity / STRIPES, (size_t)1);
-	for (int i = 0; i < COUNTS; i++)
-		c->counts[i] = metric_get(&FAMILIES[i], conf->name);
+	ttl_metrics_init(&c->metrics, slice_from_cstr(conf->name));
 	for (int i = 0; i < STRIPES; i++) {
 		rt_lock_init(&c->stripes[i].lock, RANK_CACHE);
 		list_init(&c->stripes[i].clock);
@@ -100,7 +78,7 @@ static void entry_free(struct ttl_cache *c, struct stripe *s, struct entry *e)
 {
 	list_remove(&e->node);
 	map_del(&s->entries, e->key);
-	metric_add(c->counts[SIZE], -1);
+	ttl_count(&c->metrics, TTL_SIZE, -1);
 	c->conf.unref(e->value);
 	free(e);
 }
@@ -132,10 +110,14 @@ void ttl_cache_destroy(struct ttl_cache **cp)
 		map_fini(&c->stripes[i].entries);
 		rt_lock_fini(&c->stripes[i].lock);
 	}
-	for (int i = 0; i < COUNTS; i++)
-		metric_unref(&c->counts[i]);
+	ttl_metrics_fini(&c->metrics);
 	OBJ_FINI(c, CACHE_MAGIC);
 	free(c);
+}
+
+int64_t ttl_cache_counted(struct ttl_cache *c, enum ttl_count which)
+{
+	return ttl_counted(&c->metrics, which);
 }
 
 size_t ttl_cache_len(struct ttl_cache *c)
@@ -157,7 +139,7 @@ static void *get_locked(struct ttl_cache *c, struct stripe *s, struct slice key)
 	if (!e)
 		return NULL;
 	if (e->expires_ms <= rt_now_ms()) {
-		count(c, EXPIRED);
+		count(c, TTL_EXPIRED);
 		entry_free(c, s, e);
 		return NULL;
 	}
@@ -186,7 +168,7 @@ static void make_room(struct ttl_cache *c, struct stripe *s)
 			list_remove(&e->node);
 			list_push(&s->clock, &e->node);
 		} else {
-			count(c, e->expires_ms > rt_now_ms() ? EVICTED : EXPIRED);
+			count(c, e->expires_ms > rt_now_ms() ? TTL_EVICTED : TTL_EXPIRED);
 			entry_free(c, s, e);
 		}
 	}
@@ -207,7 +189,7 @@ static void put_locked(struct ttl_cache *c, struct stripe *s, struct slice key, 
 	e->expires_ms = expires_ms;
 	map_put(&s->entries, e->key, e);
 	list_push(&s->clock, &e->node);
-	count(c, SIZE);
+	count(c, TTL_SIZE);
 }
 
 void ttl_cache_put(struct ttl_cache *c, struct slice key, void *value, int64_t expires_ms)
@@ -218,7 +200,7 @@ void ttl_cache_put(struct ttl_cache *c, struct slice key, void *value, int64_t e
 	rt_lock(&s->lock);
 	put_locked(c, s, key, value, expires_ms);
 	rt_unlock(&s->lock);
-	count(c, INSERTS);
+	count(c, TTL_INSERTS);
 }
 
 static void flight_drop_locked(struct flight *f)
@@ -240,8 +222,9 @@ static int lead(struct ttl_cache *c, struct stripe *s, struct slice key, struct 
 	int64_t expires_ms = 0;
 	int rc = load(arg, &v, &expires_ms);
 
-	count(c, rc < 0 ? ERRORS : POPULATED);
+	count(c, TTL_POPULATED);
 	if (rc < 0) {
+		count(c, TTL_ERRORS);
 		f->err = xmalloc(sizeof *f->err);
 		f->err->len = strlen(err_text());
 		memcpy(f->err->text, err_text(), f->err->len + 1);
@@ -265,7 +248,9 @@ static int lead(struct ttl_cache *c, struct stripe *s, struct slice key, struct 
 /* 1: the leader was stopped, try again. */
 static int follow(struct ttl_cache *c, struct stripe *s, struct flight *f, void **value)
 {
+	ttl_count(&c->metrics, TTL_WAITING, 1);
 	int rc = rt_promise_wait(&f->done, NULL);
+	ttl_count(&c->metrics, TTL_WAITING, -1);
 	int own = rt_check();
 
 	if (own < 0)
@@ -287,13 +272,14 @@ int ttl_cache_load(struct ttl_cache *c, struct slice key, ttl_cache_load_cb load
 	struct stripe *s = stripe_of(c, key);
 
 	OBJ_CHECK(c, CACHE_MAGIC);
-	for (;;) {
+	for (bool first = true;; first = false) {
 		rt_lock(&s->lock);
 		void *v = get_locked(c, s, key);
 		struct flight *f = v ? NULL : map_get(&s->flights, key);
+		if (first)
+			count_lookup(c, v != NULL);
 		if (v) {
 			rt_unlock(&s->lock);
-			count_lookup(c, true);
 			*value = v;
 			return 0;
 		}
@@ -312,7 +298,6 @@ int ttl_cache_load(struct ttl_cache *c, struct slice key, ttl_cache_load_cb load
 		map_put(&s->flights, key, f);
 		uint64_t generation = s->generation;
 		rt_unlock(&s->lock);
-		count_lookup(c, false);
 		return lead(c, s, key, f, generation, load, arg, value);
 	}
 }

@@ -12,6 +12,7 @@
 #pragma once
 #include "base/err.h"
 #include "base/slice.h"
+#include "net/ttl_metrics.h"
 
 struct ttl_cache;
 struct ttl_cache_conf {
@@ -24,6 +25,7 @@ struct ttl_cache *ttl_cache_create(const struct ttl_cache_conf *conf);
 void ttl_cache_destroy(struct ttl_cache **c);
 void ttl_cache_clear(struct ttl_cache *c);	/* what is being loaded at this time will not be kept either */
 size_t ttl_cache_len(struct ttl_cache *c);
+int64_t ttl_cache_counted(struct ttl_cache *c, enum ttl_count which);	/* for metrics that show the same under another name */
 
 /* A reference, or NULL when there is none or it has expired. */
 void *ttl_cache_get(struct ttl_cache *c, struct slice key);

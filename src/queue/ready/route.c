@@ -160,7 +160,10 @@ static struct ready_queue *way_cached(struct sched_queue *q, struct pool_state *
 	struct way *w = &p->ways[i];
 	if (w->ready && w->conf == conf && rt_now_ms() < w->until_ms)
 		r = ready_ref(w->ready);
+	bool by_mx = r && w->until_ms != INT64_MAX;
 	rt_unlock(&q->lock);
+	if (by_mx)
+		mx_count_remembered();
 	return r;
 }
 
