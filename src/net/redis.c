@@ -1,19 +1,26 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "net/redis.h"
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <zlib.h>
 #include "base/encode.h"
 #include "base/xalloc.h"
 #include "net/dns.h"
+#include "rt/clock.h"
 #include "rt/fiber.h"
 #include "rt/io.h"
 #include "rt/loop.h"
+#include "rt/metrics.h"
 #include "tls/tls.h"
 
 #define MAGIC OBJ_MAGIC('R', 'e', 'd', 'i')
 #define DEFAULT_PORT 6379
 #define SHARDS_MAX 256
 #define REPLY_MAX ((size_t)REDIS_BULK_MAX + 65536)
+
+static struct metric_family LATENCY = METRIC_HISTOGRAM("redis_operation_latency", "how long an operation of a Redis server took", "service", "operation", "status");
+enum operation { OP_QUERY, OP_SCRIPT, OPS };
 
 struct idle {
 	struct list node;
@@ -28,12 +35,19 @@ struct redis_client {
 	int64_t connect_timeout_ms, response_timeout_ms;
 	size_t pool_size;
 	struct tls_ctx *tls;	/* rediss://; NULL: plain */
+	char service[320];	/* label of the metrics */
+	_Atomic(struct metric *) latency[OPS][2];	/* failed or not; made when first observed */
 	/* each owned by its shard */
 	struct {
 		struct list idle;
 		size_t n;
 	} pools[SHARDS_MAX];
 };
+
+__attribute__((constructor)) static void register_metrics(void)
+{
+	metric_register_kept(&LATENCY);	/* policies open clients and let go of them */
+}
 
 static char *decoded(struct slice s)
 {
@@ -89,6 +103,15 @@ static int parse_url(struct slice url, struct redis_client *c)
 	return 0;
 }
 
+/* The server, and a number that tells clients of other parameters apart: the same at the next start, and of nothing secret. */
+static void name_service(struct redis_client *c)
+{
+	char text[128];
+	int n = snprintf(text, sizeof text, "%lld %lld %zu %.32s", (long long)c->connect_timeout_ms, (long long)c->response_timeout_ms, c->pool_size, c->db ? c->db : "");
+
+	snprintf(c->service, sizeof c->service, "redis%s://%s:%u-%08lx", c->tls ? "s" : "", c->host, c->port, crc32(0, (const Bytef *)text, (uInt)n));
+}
+
 int redis_client_create(const struct redis_conf *conf, struct redis_client **out)
 {
 	struct redis_client *c = xzalloc(sizeof *c);
@@ -100,11 +123,13 @@ int redis_client_create(const struct redis_conf *conf, struct redis_client **out
 	for (int i = 0; i < SHARDS_MAX; i++)
 		list_init(&c->pools[i].idle);
 	int rc = parse_url(conf->url, c);
-	if (rc < 0)
+	if (rc < 0) {
 		redis_client_unref(&c);
-	else
-		*out = c;
-	return rc;
+		return rc;
+	}
+	name_service(c);
+	*out = c;
+	return 0;
 }
 
 struct redis_client *redis_client_ref(struct redis_client *c)
@@ -132,6 +157,10 @@ void redis_client_unref(struct redis_client **cp)
 	/* Streams are closed by whoever drops the last reference: nobody else can be using them any more. */
 	for (int i = 0; i < SHARDS_MAX; i++)
 		close_idle(&c->pools[i].idle);
+	for (int i = 0; i < OPS * 2; i++) {
+		struct metric *m = c->latency[i / 2][i % 2];
+		metric_unref(&m);
+	}
 	free(c->host);
 	free(c->user);
 	free(c->password);
@@ -245,9 +274,8 @@ static struct rt_io *take(struct redis_client *c, int shard)
 	return io;
 }
 
-int redis_query(struct redis_client *c, const struct slice *args, size_t n, struct arena *a, struct val *out)
+static int query(struct redis_client *c, const struct slice *args, size_t n, struct arena *a, struct val *out)
 {
-	OBJ_CHECK(c, MAGIC);
 	int shard = rt_shard_index(), rc;
 	assert(shard >= 0 && shard < SHARDS_MAX);
 	for (;;) {
@@ -265,5 +293,31 @@ int redis_query(struct redis_client *c, const struct slice *args, size_t n, stru
 			break;
 	}
 	err_prefix("redis %s:%u", c->host, c->port);
+	return rc;
+}
+
+static void observe(struct redis_client *c, enum operation op, bool failed, int64_t us)
+{
+	static const char *const OP[OPS] = { "query", "script" };
+	struct metric *m = atomic_load(&c->latency[op][failed]), *none = NULL;
+
+	if (!m) {
+		m = metric_get(&LATENCY, c->service, OP[op], failed ? "error" : "ok");
+		if (!atomic_compare_exchange_strong(&c->latency[op][failed], &none, m)) {
+			metric_unref(&m);
+			m = none;
+		}
+	}
+	metric_observe(m, (double)us / 1e6);
+}
+
+int redis_query(struct redis_client *c, const struct slice *args, size_t n, struct arena *a, struct val *out)
+{
+	OBJ_CHECK(c, MAGIC);
+	const bool script = n > 0 && slice_starts_nocase(args[0], SLICE("EVAL"));
+	int64_t begun_us = rt_now_us_exact();
+	int rc = query(c, args, n, a, out);
+
+	observe(c, script ? OP_SCRIPT : OP_QUERY, rc < 0, rt_now_us_exact() - begun_us);
 	return rc;
 }
