@@ -47,6 +47,7 @@
 #define REGISTER(X)	/* void X(void): events, object types, option tables; one a line */ \
 	X(metrics_shared_register) \
 	X(cpu_metrics_register) \
+	X(pool_metrics_register) \
 	X(queue_init) \
 	X(kumod_script_register) \
 	X(cached_register) \

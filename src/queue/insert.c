@@ -4,6 +4,7 @@
 #include "base/timefmt.h"
 #include "policy/objects.h"
 #include "queue/admin/work.h"
+#include "queue/memory.h"
 #include "queue/proto/lua.h"
 #include "queue/queue.h"
 #include "queue/ready/ready.h"
@@ -26,6 +27,7 @@ void queue_init(void)
 	admin_entries_init();
 	admin_work_init();
 	qmetrics_init();
+	memory_register();
 	sched_init();
 	ready_init();
 	proto_lua_register();

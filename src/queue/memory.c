@@ -30,10 +30,14 @@ static struct {
 	bool v1, making_room;
 	int64_t room_made_ms;
 	struct rt_timer timer;
-	struct metric *m_usage, *m_limit, *m_low, *m_low_count, *m_over_count;
+	struct metric *m_usage, *m_limit, *m_low;
+	_Atomic(struct metric *) m_allocated, m_low_count, m_over_count;
 } mem;
 
 static struct metric_family USAGE = METRIC_GAUGE("memory_usage", "number of bytes of used memory");
+static int collect_allocated(struct metric_family *f);
+static struct metric_family ALLOCATED = { .name = "memory_usage_rust", .help = "number of bytes that the program holds, as its allocator counts them",
+					  .kind = METRIC_GAUGE_K, .collect = collect_allocated };
 static struct metric_family LIMIT = METRIC_GAUGE("memory_limit", "soft memory limit measured in bytes");
 static struct metric_family LOW = METRIC_GAUGE("memory_low_thresh", "low memory threshold measured in bytes");
 static struct metric_family LOW_COUNT = METRIC_COUNTER("memory_low_count", "how many times the low memory threshold was exceeded");
@@ -195,6 +199,26 @@ static int64_t own_usage(void)
 	return (int64_t)pages * sysconf(_SC_PAGESIZE);
 }
 
+/* jemalloc's; sanitizers bring an allocator of their own. */
+extern int mallctl(const char *name, void *old, size_t *old_len, void *new, size_t new_len) __attribute__((weak));
+
+int64_t memory_allocated(void)
+{
+	uint64_t epoch = 1;
+	size_t bytes = 0, len = sizeof(bytes);
+	if (!mallctl || mallctl("epoch", NULL, NULL, &epoch, sizeof(epoch)) != 0 || mallctl("stats.allocated", &bytes, &len, NULL, 0) != 0)
+		return -1;
+	return (int64_t)bytes;
+}
+
+static int collect_allocated(struct metric_family *f)
+{
+	int64_t bytes = memory_allocated();
+	if (bytes >= 0)
+		metric_set(metric_lazy(f, &mem.m_allocated), bytes);
+	return 0;
+}
+
 static void shrink_ready_queue(struct ready_queue *q)
 {
 	struct list msgs, *l;
@@ -231,14 +255,6 @@ static void make_room(void *arg)
 	mem.making_room = false;
 }
 
-/* On the one shard that samples. What never happened is not shown. */
-static void count_once_more(struct metric **m, struct metric_family *f)
-{
-	if (!*m)
-		*m = metric_get_n(f, NULL);
-	metric_add(*m, 1);
-}
-
 static void sample(struct rt_timer *t)
 {
 	int64_t used = mem.current[0] ? cgroup_usage() : own_usage();
@@ -249,9 +265,9 @@ static void sample(struct rt_timer *t)
 	int64_t soft = atomic_load(&mem.soft), low = atomic_load(&mem.low);
 	bool is_low = low > 0 && used >= low, is_short = soft > 0 && used >= soft;
 	if (is_low && !atomic_exchange(&mem.is_low, true))
-		count_once_more(&mem.m_low_count, &LOW_COUNT);
+		metric_add(metric_lazy(&LOW_COUNT, &mem.m_low_count), 1);
 	if (is_short && !atomic_exchange(&mem.is_short, true)) {
-		count_once_more(&mem.m_over_count, &OVER_COUNT);
+		metric_add(metric_lazy(&OVER_COUNT, &mem.m_over_count), 1);
 		if (!mem.making_room && (!mem.room_made_ms || rt_now_ms() - mem.room_made_ms > SHORT_PAUSE_MS)) {
 			mem.making_room = true;
 			rt_fiber_spawn("making room", make_room, NULL);
@@ -262,11 +278,15 @@ static void sample(struct rt_timer *t)
 	rt_timer_start(t, SAMPLE_MS);
 }
 
-void memory_init(void)
+void memory_register(void)
 {
-	struct metric_family *const all[] = { &USAGE, &LIMIT, &LOW, &LOW_COUNT, &OVER_COUNT };
+	struct metric_family *const all[] = { &USAGE, &ALLOCATED, &LIMIT, &LOW, &LOW_COUNT, &OVER_COUNT };
 	for (size_t i = 0; i < ARRAY_LEN(all); i++)
 		metric_register(all[i]);
+}
+
+void memory_init(void)
+{
 	mem.m_usage = metric_get_n(&USAGE, NULL);
 	mem.m_limit = metric_get_n(&LIMIT, NULL);
 	mem.m_low = metric_get_n(&LOW, NULL);

@@ -12,11 +12,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+void memory_register(void);		/* its metrics */
 void memory_init(void);			/* finds the limits and starts the sampling */
 bool memory_is_short(void);		/* no headroom: intake answers 421/503 "load shedding" */
 bool memory_is_low(void);		/* beyond the low threshold: bodies are dropped on entry to a ready queue */
 int64_t memory_headroom(void);		/* bytes; INT64_MAX without limits */
 int64_t memory_usage(void);
+int64_t memory_allocated(void);		/* what the allocator has given out; -1: it does not say */
 /* 0: none. Setting: kumo.set_memory_hard_limit and friends. */
 int64_t memory_hard_limit(void);
 int64_t memory_soft_limit(void);

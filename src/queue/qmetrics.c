@@ -2,6 +2,7 @@
 #include "queue/qmetrics.h"
 #include <stdatomic.h>
 #include "base/buf.h"
+#include "rt/clock.h"
 
 #define PROVIDER_SOURCE_POOL "provider", "source", "pool"
 
@@ -63,17 +64,29 @@ static struct metric_family SOURCE_SUSPENDED =
 static struct metric_family SOURCE_SUSPENSIONS =
 	METRIC_COUNTER("egress_source_health_suspensions_total", "how often an egress source was auto-suspended", "source", "reason");
 
+static const double TARDY[] = { .25, .5, 1, 2.5, 3, 5, 10, 15, 0 }, TARDIER[] = { .25, .5, 1, 2.5, 3, 5, 10, 15, 30, 45, 60, 90, 180, 360, 720, 0 };
+static const double INTERVAL[] = { 3, 4, 5, 8, 10, 12, 15, 20, 25, 30, 0 };
+#define TIMEQ(n, h, b) { .name = "timeq_" n, .help = h, .kind = METRIC_HISTOGRAM_K, .buckets = b, .striped = true }
+static struct metric_family TIMEQ[TIMEQS] = {
+	[TIMEQ_POP_TARDINESS] = TIMEQ("pop_tardiness", "how many seconds after it was due a message was taken out of its scheduled queue", TARDY),
+	[TIMEQ_REINSERT_TARDINESS] = TIMEQ("reinsert_tardiness", "how many seconds after it was due a message came into a ready queue", TARDIER),
+	[TIMEQ_POP_LATENCY] = TIMEQ("pop_latency", "how many seconds taking a batch of due messages out of a scheduled queue took", NULL),
+	[TIMEQ_POP_INTERVAL] = TIMEQ("pop_interval", "how many seconds passed between two such batches", INTERVAL),
+};
+
 static struct metric *total, *queues;
-static _Atomic(struct metric *) lat[LATENCIES], runs[2];
+static _Atomic(struct metric *) lat[LATENCIES], runs[2], timeq[TIMEQS];
 
 void qmetrics_init(void)
 {
 	struct metric_family *const all[] = { &CONNS_PROVIDER,
-		&CONNS_PROVIDER_POOL, &READY_COUNT, &READY_FULL, &QUEUED_PROVIDER, &QUEUED_PROVIDER_POOL, &WATCHDOG, &LATENCY, &SCHED_COUNT,
-		&SCHED_DOMAIN, &SCHED_TENANT, &SCHED_TENANT_CAMPAIGN, &SCHED_TOTAL, &SCHED_QUEUES, &SCHED_MAINTAINERS, &SOURCE_FAILURES,
-		&SOURCE_SUSPENDED, &SOURCE_SUSPENSIONS, &RUNS[0], &RUNS[1] };
+		&CONNS_PROVIDER_POOL, &READY_COUNT, &READY_FULL, &QUEUED_PROVIDER, &QUEUED_PROVIDER_POOL, &WATCHDOG, &SCHED_COUNT,
+		&SCHED_DOMAIN, &SCHED_TENANT, &SCHED_TENANT_CAMPAIGN, &SCHED_TOTAL, &SCHED_QUEUES, &SCHED_MAINTAINERS, &RUNS[0], &RUNS[1] };
+	struct metric_family *const kept[] = { &LATENCY, &SOURCE_FAILURES, &SOURCE_SUSPENDED, &SOURCE_SUSPENSIONS };
 	for (size_t i = 0; i < ARRAY_LEN(all); i++)
 		metric_register(all[i]);
+	for (size_t i = 0; i < ARRAY_LEN(kept); i++)
+		metric_register_kept(kept[i]);
 	for (int o = 0; o < OUTCOMES; o++)
 		for (int i = 0; i < 3; i++)
 			metric_register(&OUT[o][i]);
@@ -81,6 +94,8 @@ void qmetrics_init(void)
 		metric_register(&DELAYED[i]);
 	for (int i = 0; i < LATENCIES; i++)
 		metric_register(&LAT[i]);
+	for (int i = 0; i < TIMEQS; i++)
+		metric_register(&TIMEQ[i]);
 	total = metric_get_n(&SCHED_TOTAL, NULL);
 	queues = metric_get_n(&SCHED_QUEUES, NULL);
 }
@@ -197,21 +212,20 @@ void sched_metrics_delayed(struct sched_metrics *m, struct slice queue, enum del
 
 void qmetrics_queues(int d) { metric_add(queues, d); }
 int64_t qmetrics_scheduled_total(void) { return metric_value(total); }
-/* Made when it first counts: what never happened is not shown. */
-static struct metric *lazy(_Atomic(struct metric *) *at, struct metric_family *f)
+
+void qmetrics_latency(enum queue_latency l, int64_t us) { metric_observe(metric_lazy(&LAT[l], &lat[l]), (double)us / 1e6); }
+void qmetrics_timeq(enum queue_timeq t, int64_t us) { metric_observe(metric_lazy(&TIMEQ[t], &timeq[t]), (double)MAX(us, (int64_t)0) / 1e6); }
+
+void qmetrics_popped(int64_t begun_us)
 {
-	struct metric *m = atomic_load_explicit(at, memory_order_acquire), *none = NULL;
-	if (m)
-		return m;
-	m = metric_get_n(f, NULL);
-	if (atomic_compare_exchange_strong(at, &none, m))
-		return m;
-	metric_unref(&m);
-	return none;
+	static _Atomic int64_t last_us;
+	int64_t before_us = atomic_exchange_explicit(&last_us, begun_us, memory_order_relaxed);
+	qmetrics_timeq(TIMEQ_POP_LATENCY, rt_now_us_exact() - begun_us);
+	if (before_us)
+		qmetrics_timeq(TIMEQ_POP_INTERVAL, begun_us - before_us);
 }
 
-void qmetrics_latency(enum queue_latency l, int64_t us) { metric_observe(lazy(&lat[l], &LAT[l]), (double)us / 1e6); }
-void qmetrics_run(bool ready) { metric_add(lazy(&runs[ready], &RUNS[ready]), 1); }
+void qmetrics_run(bool ready) { metric_add(metric_lazy(&RUNS[ready], &runs[ready]), 1); }
 
 void source_metrics_init(struct source_metrics *m, struct slice source, const char *reason)
 {

@@ -44,6 +44,11 @@ int64_t qmetrics_scheduled_total(void);
 
 enum queue_latency { LAT_INSERT, LAT_RESOLVE, LAT_READY_INSERT, LATENCIES };
 void qmetrics_latency(enum queue_latency l, int64_t us);
+/* Of messages that waited: how late they were when taken out of their queue and when put into a ready queue, how long taking a batch out took, and
+   how long that was after the last one. Ours is no wheel that turns all the time: what is not due is not looked at, and so not counted. */
+enum queue_timeq { TIMEQ_POP_TARDINESS, TIMEQ_REINSERT_TARDINESS, TIMEQ_POP_LATENCY, TIMEQ_POP_INTERVAL, TIMEQS };
+void qmetrics_timeq(enum queue_timeq t, int64_t us);
+void qmetrics_popped(int64_t begun_us);	/* a batch of due messages was taken out */
 void qmetrics_run(bool ready);		/* a maintenance pass over a ready (else scheduled) queue */
 /* Of a source's health: failures by kind, whether it is suspended, how often it was. Kept for the process. */
 struct source_metrics {

@@ -137,6 +137,8 @@ void crash_thread_fini(void);
 int offload_start(int threads);
 void offload_stop(void);
 int offload_pending(void);
+int offload_threads(void);
+int offload_idle(void);
 
 /* What epoll reports for one descriptor, and who waits for it. */
 struct poll_waiter {

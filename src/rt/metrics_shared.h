@@ -8,3 +8,4 @@ extern struct metric_family METRIC_CONNECTION_TOTAL;	/* service */
 extern struct metric_family METRIC_CONNECTIONS_DENIED;	/* service */
 extern struct metric_family METRIC_MESSAGES_RECEIVED;	/* service */
 void metrics_shared_register(void);
+void pool_metrics_register(void);	/* thread_pool_*, after rt_init */

@@ -109,6 +109,19 @@ int offload_pending(void)
 	return atomic_load(&pool.pending);
 }
 
+int offload_threads(void)
+{
+	return pool.n;
+}
+
+int offload_idle(void)
+{
+	pthread_mutex_lock(&pool.m);
+	int n = pool.idle;
+	pthread_mutex_unlock(&pool.m);
+	return n;
+}
+
 int offload_start(int threads)
 {
 	list_init(&pool.jobs);

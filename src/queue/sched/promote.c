@@ -146,10 +146,13 @@ static void route_failed(struct sched_queue *q, const struct queue_opts *o, stru
 
 static void promote_to_ready(struct sched_queue *q, struct conf *conf, struct msg *m, struct queue_context why)
 {
-	int64_t delay_ms = 0;
+	int64_t delay_ms = 0, due_us = msg_due_us(m);
 	enum route_result res = route_insert(q, conf, m, &delay_ms);
-	if (res == ROUTE_INSERTED)
+	if (res == ROUTE_INSERTED) {
+		if (context_has(&why, WHY_DUE))
+			qmetrics_timeq(TIMEQ_REINSERT_TARDINESS, rt_wall_us() - due_us);
 		return;
+	}
 	if (res == ROUTE_FULL) {
 		sched_count_delay(q, DELAY_READY_FULL);
 		sched_wait_jitter(q, m, 60000, context_with(why, WHY_READY_FULL));

@@ -238,10 +238,13 @@ void sched_insert_or_report(struct sched_queue *q, struct msg *m, struct queue_c
 static unsigned take_due(struct sched_queue *q, struct msg **out, unsigned max)
 {
 	unsigned n = 0;
+	int64_t begun_us = rt_now_us_exact();
 	rt_lock(&q->lock);
 	int64_t now = rt_now_ms();
-	while (n < max && q->waiting.n > 0 && q->waiting.e[0].due_ms <= now)
+	while (n < max && q->waiting.n > 0 && q->waiting.e[0].due_ms <= now) {
+		qmetrics_timeq(TIMEQ_POP_TARDINESS, begun_us - q->waiting.e[0].due_ms * 1000);
 		out[n++] = due_pop(&q->waiting);
+	}
 	if (n > 0) {
 		q->last_change_ms = now;
 		sched_metrics_count(&q->metrics, -(int64_t)n);
@@ -251,6 +254,8 @@ static unsigned take_due(struct sched_queue *q, struct msg **out, unsigned max)
 		tick_set(&q->tick, q->waiting.n ? q->waiting.e[0].due_ms : reap);
 	}
 	rt_unlock(&q->lock);
+	if (n > 0)
+		qmetrics_popped(begun_us);
 	return n;
 }
 
