@@ -32,16 +32,21 @@ static void dump_lruttl(struct arena *a)
 
 static void dump_metrics(struct arena *a)
 {
-	static const char *const kinds[] = { [METRIC_COUNTER_K] = "counter", [METRIC_GAUGE_K] = "gauge", [METRIC_HISTOGRAM_K] = "histogram" };
+	static const char *const kinds[] = { [METRIC_COUNTER_K] = "Counter", [METRIC_GAUGE_K] = "Gauge", [METRIC_HISTOGRAM_K] = "Histogram" };
 	struct val list = val_list();
 	for (const struct metric_family *f = metrics_first(); f; f = f->next) {
-		struct val o = val_obj(), labels = val_list();
+		struct val o = val_obj(), labels = val_list(), buckets = val_list();
 		for (int i = 0; f->labels[i]; i++)
 			val_push(a, &labels, val_cstr(a, f->labels[i]));
 		val_put_lit(a, &o, "name", val_cstr(a, f->name));
+		for (const double *b = metric_buckets(f); f->kind == METRIC_HISTOGRAM_K && *b != 0; b++)
+			val_push(a, &buckets, val_float(*b));
 		val_put_lit(a, &o, "help", val_cstr(a, f->help));
-		val_put_lit(a, &o, "type", val_cstr(a, kinds[f->kind]));
-		val_put_lit(a, &o, "labels", labels);
+		val_put_lit(a, &o, "doc", val_null());
+		val_put_lit(a, &o, "metric_type", val_cstr(a, kinds[f->kind]));
+		val_put_lit(a, &o, "label_names", labels);
+		val_put_lit(a, &o, "buckets", buckets);
+		val_put_lit(a, &o, "pruning", val_cstr(a, f->labels[0] && !f->keep ? "Pruning" : "NonPruning"));	/* whether metrics go when what they are about does */
 		val_push(a, &list, o);
 	}
 	put_json(&list);
