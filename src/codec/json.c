@@ -296,7 +296,9 @@ static int parse_member(struct parser *p, struct val *obj)
 	p->at++;
 	if ((rc = parse_value(p, &item)) < 0)
 		return rc;
-	val_put(p->a, obj, key, item);
+	uint32_t before = obj->n;
+	struct val *put = val_put(p->a, obj, key, item);
+	put->given_twice = obj->n == before;
 	return 0;
 }
 

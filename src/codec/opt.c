@@ -412,6 +412,8 @@ static int read_members(struct opt_ctx *c, const struct opt_desc *d, const struc
 			continue;
 		if (f == NULL)
 			return fail_unknown(c, "field", m->key, field_names(d, c->a));
+		if (m->val.given_twice)
+			return opt_error(c, "duplicate field `%s`", f->name);
 		if (m->val.type == VAL_NULL)
 			continue;
 		if (f->alias != NULL && slice_eq_cstr(m->key, f->alias) && val_get(v, slice_from_cstr(f->name)) != NULL)

@@ -71,6 +71,7 @@ static void test_errors(void **state)
 		{ "{\"lisen\":1}", "make_all: unknown field `lisen`, did you mean `listen`? expected one of `listen`, `hostname`, `port`, `size`, `timeout`, "
 			"`ttl`, `ratio`, `mode`, `trace`, `peers`, `counts`, `meta`, `rate`, `limit`" },
 		{ "{\"listen\":25}", "make_all.listen: invalid type: integer `25`, expected a string" },
+		{ "{\"listen\":\"x\",\"listen\":\"x\"}", "make_all: duplicate field `listen`" },
 		{ "{\"listen\":\"x\",\"bind\":\"y\"}", "make_all: duplicate field `listen`, which `bind` is another name for" },
 		{ "{\"port\":70000}", "make_all.port: invalid value: integer `70000`, expected an integer from 0 to 65535" },
 		{ "{\"port\":\"25\"}", "make_all.port: invalid type: string \"25\", expected an integer" },
