@@ -34,3 +34,15 @@ uint32_t report_dsn_failures(const struct val *dsn, struct arena *a, struct repo
 
 /* The value of a trace header that names itself ours: base64 of JSON with the marker, which is cut out. false: it is none. */
 bool report_parse_trace(struct slice value, struct arena *a, struct val *out);
+
+/* A delivery status notification (RFC 3464) about what a log record tells. */
+enum report_original { REPORT_ORIGINAL_NONE, REPORT_ORIGINAL_HEADERS, REPORT_ORIGINAL_FULL };
+struct report_dsn_conf {
+	int original;				/* enum report_original: how much of the message comes with it */
+	bool expirations, bounces;		/* which records are reported */
+	bool stable;				/* the same boundary and Message-ID each time, for tests */
+	struct slice mta_type, mta_name;	/* who reports: "dns", "mx.example" */
+};
+/* Appends it. ORIGINAL: the message that the record is about, or SLICE_NONE. 1; 0: no report is due (the wrong kind of record or the null
+   sender); -E_INVAL: the record lacks something. */
+int report_put_dsn(struct buf *b, const struct report_dsn_conf *c, const struct val *record, struct slice original) WARN_UNUSED;

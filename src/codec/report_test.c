@@ -97,8 +97,90 @@ static void test_trace(void **st)
 	assert_false(report_parse_trace(SLICE(""), A, &v));
 }
 
+/* --- making reports ------------------------------------------------------------------------------------------------------ */
+
+#define RECORD(KIND, PROTO, MORE)                                                                                                          \
+	"{\"type\":\"" KIND "\",\"delivery_protocol\":" PROTO ",\"sender\":\"s@from.example\",\"created\":1057049557,\"timestamp\":1057056757," \
+	"\"response\":{\"code\":550,\"enhanced_code\":{\"class\":5,\"subject\":7,\"detail\":1},\"content\":\"no\\nX-Evil: 1\"}," MORE "}"
+#define PEER "\"recipient\":\"r@to.example\",\"peer_address\":{\"name\":\"mx.to.example\",\"addr\":\"192.0.2.1\"}"
+#define ORIGINAL "Subject: Hello!\r\nX-N: 1\r\n\r\nhello there"
+
+static int make(const struct report_dsn_conf *c, const char *record, struct slice original, struct buf *out)
+{
+	struct val v;
+	assert_int_equal(json_parse(slice_from_cstr(record), A, &v), 0);
+	return report_put_dsn(out, c, &v, original);
+}
+
+static struct report_dsn_conf conf(int original)
+{
+	return (struct report_dsn_conf){ .original = original, .expirations = true, .bounces = true, .stable = true, .mta_type = SLICE("dns"), .mta_name = SLICE("mta.example") };
+}
+
+/* What was made reads back as what the record told, and nothing more. */
+static void test_put(void **st)
+{
+	struct report_dsn_conf c = conf(REPORT_ORIGINAL_FULL);
+	struct buf b = { 0 };
+	struct val v;
+
+	assert_int_equal(make(&c, RECORD("Bounce", "\"ESMTP\"", PEER), SLICE(ORIGINAL), &b), 1);
+	assert_int_equal(report_parse_dsn(buf_view(&b), A, &v), 0);
+	assert_string_equal(text(&v),
+		"{\"original_message\":\"Subject: Hello!\\nX-N: 1\\n\\nhello there\\n\",\"per_message\":{\"arrival_date\":\"2003-07-01T08:52:37Z\",\"dsn_gateway\":null,\"extensions\":{},"
+		"\"original_envelope_id\":null,\"received_from_mta\":null,\"reporting_mta\":{\"mta_type\":\"dns\",\"name\":\"mta.example\"}},\"per_recipient\":["
+		"{\"action\":\"failed\",\"diagnostic_code\":{\"diagnostic\":\"550 5.7.1 no X-Evil: 1\",\"diagnostic_type\":\"smtp\"},\"extensions\":{},\"final_log_id\":null,"
+		"\"final_recipient\":{\"recipient\":\"r@to.example\",\"recipient_type\":\"rfc822\"},\"last_attempt_date\":\"2003-07-01T10:52:37Z\",\"original_recipient\":null,"
+		"\"remote_mta\":{\"mta_type\":\"dns\",\"name\":\"mx.to.example\"},\"status\":{\"class\":5,\"comment\":\"no X-Evil: 1\",\"detail\":1,\"subject\":7},\"will_retry_until\":null}]}");
+	assert_true(slice_find(buf_view(&b), SLICE("To: s@from.example\r\nFrom: Mail Delivery Subsystem <mailer-daemon@mta.example>\r\n")) > 0);
+	assert_true(slice_find(buf_view(&b), SLICE("While communicating with mx.to.example (192.0.2.1):\r\nResponse: 550 5.7.1 no X-Evil: 1\r\n")) > 0);
+	buf_fini(&b);
+}
+
+static void test_put_original(void **st)
+{
+	struct report_dsn_conf c = conf(REPORT_ORIGINAL_HEADERS);
+	struct buf b = { 0 };
+
+	assert_int_equal(make(&c, RECORD("Expiration", "null", "\"recipient\":[\"a@to.example\",\"b@to.example\"]"), SLICE(ORIGINAL), &b), 1);
+	assert_true(slice_ends(buf_view(&b), SLICE("\r\nContent-Type: text/rfc822-headers\r\n\r\nSubject: Hello!\r\nX-N: 1\r\n--report-boundary--\r\n")));
+	assert_true(slice_find(buf_view(&b), SLICE("addressed to a@to.example, b@to.example.\r\nStatus: 550 5.7.1 no X-Evil: 1\r\n")) > 0);
+	assert_true(slice_find(buf_view(&b), SLICE("Final-Recipient: rfc822;b@to.example\r\n")) > 0);
+	buf_clear(&b);
+	c.original = REPORT_ORIGINAL_NONE;
+	assert_int_equal(make(&c, RECORD("Bounce", "\"ESMTP\"", PEER), SLICE(ORIGINAL), &b), 1);
+	assert_true(slice_find(buf_view(&b), SLICE("Hello!")) < 0);
+	buf_fini(&b);
+}
+
+static void test_put_none(void **st)
+{
+	static const struct { const char *record; int rc; } ROWS[] = {
+		{ RECORD("Delivery", "\"ESMTP\"", PEER), 0 },
+		{ RECORD("Bounce", "\"Maildir\"", PEER), 0 },
+		{ RECORD("Bounce", "null", PEER), 0 },
+		{ "{\"type\":\"Bounce\",\"delivery_protocol\":\"ESMTP\",\"sender\":\"\"}", 0 },
+		{ RECORD("Bounce", "\"ESMTP\"", "\"recipient\":\"r@to.example\\r\\nX-Evil: 1\""), -E_INVAL },
+		{ RECORD("Bounce", "\"ESMTP\"", "\"recipient\":[]"), -E_INVAL },
+		{ "{\"type\":\"Expiration\",\"sender\":\"s@from.example\",\"recipient\":\"r@to.example\",\"response\":{\"code\":550}}", -E_INVAL },
+		{ "5", 0 },
+	};
+	struct report_dsn_conf c = conf(REPORT_ORIGINAL_NONE);
+	struct buf b = { 0 };
+
+	for (size_t i = 0; i < ARRAY_LEN(ROWS); i++)
+		assert_int_equal(make(&c, ROWS[i].record, SLICE_NONE, &b), ROWS[i].rc);
+	c.bounces = false;
+	assert_int_equal(make(&c, RECORD("Bounce", "\"ESMTP\"", PEER), SLICE_NONE, &b), 0);
+	c.bounces = true;
+	c.expirations = false;
+	assert_int_equal(make(&c, RECORD("Expiration", "null", PEER), SLICE_NONE, &b), 0);
+	assert_int_equal(b.len, 0);
+	buf_fini(&b);
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_dsn), cmocka_unit_test(test_broken), cmocka_unit_test(test_arf), cmocka_unit_test(test_trace) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_put), cmocka_unit_test(test_put_original), cmocka_unit_test(test_put_none), cmocka_unit_test(test_dsn), cmocka_unit_test(test_broken), cmocka_unit_test(test_arf), cmocka_unit_test(test_trace) };
 	return cmocka_run_group_tests(tests, setup, teardown);
 }

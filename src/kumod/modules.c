@@ -31,7 +31,9 @@
 	X(mod_sqlite) \
 	X(mod_message) \
 	X(mod_dkim) \
-	X(mod_mimepart) X(mod_spf) \
+	X(mod_mimepart) \
+	X(mod_report) \
+	X(mod_spf) \
 	X(mod_dns) \
 	X(mod_http) \
 	X(mod_inject) \

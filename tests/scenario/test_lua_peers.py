@@ -1,0 +1,85 @@
+"""Lua functions that talk to somebody: WebSockets to python3-websockets, transfers between two daemons, reports that a mail program reads."""
+import asyncio, email, http, ssl, subprocess, threading
+
+import pytest
+from kumotest import BASE, Sink, run_kumod
+
+# errors come out as their first line
+MAIN = r'''
+local kumo = require 'kumo'
+local function try(f, ...)
+  local t = table.pack(pcall(f, ...))
+  if not t[1] then
+    t[2] = tostring(t[2]):gsub('\nstack traceback.*', '')
+  end
+  return table.unpack(t, 1, t.n)
+end
+kumo.on('main', function()
+%s
+end)
+'''
+
+
+def script(body, **kw):
+    """What a script prints, line by line; it must succeed."""
+    status, out, err = run_kumod(MAIN % body, "--script", **kw)
+    assert status == 0, err
+    return out.splitlines()
+
+
+# --- reports -------------------------------------------------------------------------------------------------------------
+
+REPORT = r'''
+local params = { include_original_message = 'HeadersOnly', enable_bounce = true, reporting_mta = { mta_type = 'dns', name = 'mta.example' } }
+require('policy-extras.log_hooks'):new_disposition_hook {
+  name = 'ndr',
+  hook = function(msg, record)
+    local report = kumo.generate_rfc3464_message(params, msg, record)
+    if report then
+      assert(tostring(report:sender()) == '' and tostring(report:recipient()) == 's@a.example')
+      kumo.inject_message(report)
+    end
+  end,
+}
+kumo.on('smtp_server_message_received', function(msg) end)
+'''
+
+
+def test_a_bounce_is_reported_to_the_sender(kumod, sink):
+    s = sink(lambda verb, line: "550-5.7.1 no\n550 5.7.1 thanks" if verb == "RCPT" and "bad@" in line else None)
+    k = kumod(BASE + REPORT, sink_port=s.port)
+    assert k.client().mail(rcpt="bad@b.example", sender="s@a.example", body=b"Subject: original\r\n\r\nsecret\r\n").startswith("250")
+    assert s.wait(1), k.stderr()
+    assert k.stop() == 0
+    m = email.message_from_bytes(s.messages[0])
+    assert (m["To"], m["From"], m["Subject"]) == ("s@a.example", "Mail Delivery Subsystem <mailer-daemon@mta.example>", "Returned mail")
+    assert (m.get_content_type(), m.get_param("report-type")) == ("multipart/report", "delivery-status")
+    text, status, original = m.get_payload()
+    assert "Response: 550 5.7.1 no thanks" in text.get_payload()
+    per_message, per_recipient = status.get_payload()
+    assert per_message["Reporting-MTA"] == "dns; mta.example"
+    assert (per_recipient["Final-Recipient"], per_recipient["Action"], per_recipient["Status"]) == ("rfc822;bad@b.example", "failed", "5.7.1 no thanks")
+    assert per_recipient["Diagnostic-Code"] == "smtp; 550 5.7.1 no thanks"
+    assert original.get_content_type() == "text/rfc822-headers" and "original" in original.get_payload() and "secret" not in original.get_payload()
+
+
+def test_report_options():
+    out = script("""
+  local p = { include_original_message = 'No', enable_bounce = true, reporting_mta = { mta_type = 'dns', name = 'm.example' } }
+  local function with(change, record)
+    local q = {}
+    for k, v in pairs(p) do q[k] = v end
+    for k, v in pairs(change) do q[k] = v end
+    print(try(kumo.generate_rfc3464_message, q, nil, record or { type = 'Delivery', sender = 's@a.example' }))
+  end
+  with({})
+  with({ include_original_message = 'Some' })
+  with({ enable_bouncer = true })
+  with({ reporting_mta = { mta_type = 'dns', name = 'x> Bcc: a@b.c' } })
+  with({}, { type = 'Bounce', delivery_protocol = 'ESMTP', sender = 's@a.example' })
+""")
+    assert out[0] == "true\tnil"
+    assert "`Some`" in out[1] and "FullContent" in out[1]
+    assert "enable_bouncer" in out[2] and "did you mean `enable_bounce`" in out[2]
+    assert "reporting_mta.name" in out[3]
+    assert "log record: `response`" in out[4]
