@@ -3,6 +3,7 @@
 #include <lauxlib.h>
 #include "api/aaa.h"
 #include "api/api.h"
+#include "lua/util.h"
 #include "policy/arg.h"
 
 static struct val check_val(lua_State *L, int idx)
@@ -44,6 +45,20 @@ static int make_access_control_list(lua_State *L)
 	if (rc < 0)
 		err_prefix("make_access_control_list");
 	return push_doc(L, rc, &ACL_OBJ, d);
+}
+
+static int load_acl_map(lua_State *L)
+{
+	struct slice text = lua_load_key(L, lua_check_key_source(L, 1));
+	struct vdoc *d = NULL;
+	struct val v;
+	int rc = toml_parse(text, lua_type(L, 1) == LUA_TSTRING ? lua_tostring(L, 1) : "the inline text", policy_arena(L), &v);
+
+	if (rc == 0)
+		rc = aaa_acl_map_from_val(&v, &d);
+	if (rc < 0)
+		err_prefix("failed to parse acl map data");
+	return push_doc(L, rc, &ACL_MAP_OBJ, d);
 }
 
 static int acl_map_get(lua_State *L)
@@ -117,6 +132,7 @@ static int set_check_cache_ttl(lua_State *L)
 
 static const struct luaL_Reg ACL_MAP_METHODS[] = { { "get", acl_map_get }, { NULL, NULL } };
 static const struct luaL_Reg AAA_FUNCTIONS[] = {
+	{ "load_acl_map", load_acl_map },
 	{ "make_access_control_list", make_access_control_list },
 	{ "make_http_url_resource", make_http_url_resource },
 	{ "query_resource_access", query_resource_access },

@@ -83,3 +83,48 @@ def test_report_options():
     assert "enable_bouncer" in out[2] and "did you mean `enable_bounce`" in out[2]
     assert "reporting_mta.name" in out[3]
     assert "log record: `response`" in out[4]
+
+
+# --- access lists --------------------------------------------------------------------------------------------------------
+
+ACL = r'''
+local map = [=[
+[[acl."http_listener/*/metrics"]]
+allow = false
+privileges = ["GET"]
+criteria.AllOf = [ {Identity = {Machine = "127.0.0.0/8"}}, {Not = {Identity = {Group = "admins"}}} ]
+
+[[acl."http_listener/*/metrics"]]
+allow = true
+privileges = ["GET", "POST"]
+identity.Any = {}
+]=]
+kumo.on('get_acl_definition', function(resource)
+  return kumo.aaa.load_acl_map({ key_data = map }):get(resource)
+end)
+'''
+
+
+def test_an_acl_map_decides(kumod):
+    assert "http_listener/*/metrics" in ACL
+    k = kumod(BASE + ACL)
+    assert k.http("GET", "/metrics")[0] in (401, 403)   # trusted by default, refused by the first rule
+    assert k.http("GET", "/metrics.json")[0] == 200     # the map says nothing of it: the built-in one decides
+    k2 = kumod(BASE + ACL.replace("allow = false", "allow = true"))
+    assert k2.http("GET", "/metrics")[0] == 200
+
+
+def test_acl_maps_that_are_wrong(tmp_path):
+    (tmp_path / "a.toml").write_text('[[acl."r"]]\nallow = true\nprivileges = ["GET"]\nidentity.Any = {}\n')
+    (tmp_path / "b.toml").write_text('[[acl."r"]]\nallow = "yes"\n')
+    (tmp_path / "c.toml").write_text('[[acl."r"\n')
+    out = script("""
+  for _, f in ipairs { 'a', 'b', 'c', 'none' } do
+    print(try(function() local m = kumo.aaa.load_acl_map('%s/' .. f .. '.toml') return m:get('r') ~= nil, m:get('other') end))
+  end
+  print(try(kumo.aaa.load_acl_map, 5))
+""" % tmp_path)
+    assert out[0] == "true\ttrue\tnil"
+    assert "failed to parse acl map data" in out[1] and "`allow`" in out[1]
+    text = "\n".join(out)
+    assert "c.toml:1" in text and "none.toml" in text and "KeySource" in text
