@@ -3,6 +3,7 @@
 #include "api/api.h"
 #include "base/timefmt.h"
 #include "queue/admin.h"
+#include "queue/name.h"
 #include "rt/clock.h"
 
 struct criteria_opts {
@@ -250,7 +251,10 @@ static int read_url(struct opt_ctx *c, const struct val *in, void *out)
 {
 	if (in->type != VAL_STR)
 		return opt_fail_type(c, in, "a string representing an URL");
-	if (!slice_starts_nocase(in->s, SLICE("http://")) && !slice_starts_nocase(in->s, SLICE("https://")))
+	struct buf name = { 0 };
+	int rc = queue_name_xfer_put(&name, in->s);
+	buf_fini(&name);
+	if (rc < 0)
 		return opt_fail(c, in, "an absolute URL of the other node, such as http://10.0.0.1:8000/");
 	*(struct slice *)out = in->s;
 	return 0;

@@ -38,6 +38,7 @@
 	X(mod_http) \
 	X(mod_inject) \
 	X(mod_inject_kumo) \
+	X(mod_xfer) \
 	X(mod_api) \
 	X(mod_aaa) \
 	X(mod_smtp) \

@@ -78,6 +78,13 @@ static span_ns check_delta(lua_State *L, int idx)
 	return ((struct delta_obj *)policy_obj_check(L, idx, &DELTA_OBJ))->ns;
 }
 
+int64_t lua_check_delta_ms(lua_State *L, int idx)
+{
+	span_ns ms = check_delta(L, idx) / 1000000;
+
+	return ms < 0 ? 0 : ms > INT64_MAX ? INT64_MAX : (int64_t)ms;
+}
+
 static struct moment now(void)
 {
 	int64_t us = rt_wall_us();

@@ -45,7 +45,7 @@ struct queue_rebind {
 int queue_admin_rebind(const struct queue_rebind *r) WARN_UNUSED;	/* in the background */
 
 /* TARGET: the URL of the other node, already checked. In the background. */
-int queue_admin_xfer(const struct queue_criteria *c, struct slice reason, struct slice target) WARN_UNUSED;
+int queue_admin_xfer(const struct queue_criteria *c, struct slice reason, struct slice target) WARN_UNUSED;	/* -E_INVAL: TARGET is no URL */
 int queue_admin_xfer_cancel(struct slice queue_name, struct slice reason) WARN_UNUSED;	/* -E_INVAL "NAME is not an xfer queue", -E_NOENT */
 
 /* GET /api/admin/ready-q-states/v1: {"states_by_ready_queue": {…}}; no NAMES: all queues. */

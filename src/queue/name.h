@@ -5,7 +5,8 @@
  * Thread: any.   Memory: slices into the name given.   Yields: never.
  */
 #pragma once
-#include "base/slice.h"
+#include "base/buf.h"
+#include "base/err.h"
 #include "queue/conf/config.h"
 
 struct queue_name {
@@ -17,3 +18,6 @@ static inline struct slice queue_name_route(const struct queue_name *n) { return
 bool queue_name_reserved(struct slice name, enum queue_proto *proto);
 /* "URL.xfer.kumomta.internal": the URL; false for others. */
 bool queue_name_xfer(struct slice name, struct slice *target);
+/* The queue for transfers to the node at URL, spelt in the one way that makes equal URLs equal names: "http://Node:80" gives
+   "http://node/.xfer.kumomta.internal". -E_INVAL: no http or https URL. */
+int queue_name_xfer_put(struct buf *b, struct slice url) WARN_UNUSED;

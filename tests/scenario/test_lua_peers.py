@@ -27,6 +27,61 @@ def script(body, **kw):
     return out.splitlines()
 
 
+# --- transfers -----------------------------------------------------------------------------------------------------------
+
+XFER = r'''
+kumo.on('requeue_message', function(msg, response, context, increment, delay)
+  if msg:num_attempts() >= 1 then
+    kumo.xfer.xfer_in_requeue(msg, OTHER, context, increment, delay, 'try there')
+    kumo.xfer.xfer_in_requeue(msg, OTHER .. '/', context, increment, delay, 'is on its way already')
+  end
+end)
+kumo.on('smtp_server_message_received', function(msg)
+  msg:set_meta('tenant', 't')
+  if msg:recipient().user == 'direct' then
+    kumo.xfer.xfer(msg, OTHER, 'not ours')
+    msg:set_meta('seen', kumo.xfer.get_xfer_target(msg))
+  elseif msg:recipient().user == 'stays' then
+    assert(kumo.xfer.get_xfer_target(msg) == nil)
+    kumo.xfer.cancel_xfer(msg, 'nothing to cancel')
+    kumo.xfer.xfer(msg, 'http://127.0.0.1:1')
+    kumo.xfer.cancel_xfer(msg, 'changed my mind')
+    assert(kumo.xfer.get_xfer_target(msg) == nil and msg:queue_name() == 't@a.example')
+    assert(not pcall(kumo.xfer.xfer, msg, 'nonsense'))
+  end
+end)
+'''
+
+
+def test_transfers_by_policy(kumod):
+    there = Sink()
+    here = Sink(lambda verb, line: "451 4.3.0 not now" if verb == "MAIL" else None)
+    try:
+        b = kumod("QUEUE = { retry_interval = '1s' }\n" + BASE, sink_port=there.port)
+        a = kumod("QUEUE = { retry_interval = '1s' }\nOTHER = 'http://127.0.0.1:%d'\n" % b.ports["http"] + BASE + XFER, sink_port=here.port)
+        c = a.client()
+        for who in ("direct", "stays"):
+            assert c.mail(rcpt=who + "@a.example").startswith("250")
+        assert there.wait(2), (a.stderr(), b.stderr())
+        c.close()
+        assert sorted(there.rcpts) == ["direct@a.example", "stays@a.example"]
+        assert b.wait_records("Delivery", 2)
+        assert a.stop() == 0 and b.stop() == 0
+    finally:
+        there.close()
+        here.close()
+    url = "http://127.0.0.1:%d/" % b.ports["http"]
+    out = {r["recipient"]: [x for x in a.records() if x["recipient"] == r["recipient"]] for r in a.records() if r["type"] == "Reception"}
+    assert [r["type"] for r in out["direct@a.example"]] == ["AdminRebind", "Reception", "XferOut"]
+    assert [r["response"]["content"] for r in out["direct@a.example"] if r["type"] == "AdminRebind"] == ["Rebound from t@a.example to %s.xfer.kumomta.internal: not ours" % url]
+    stays = [(r["type"], r["response"]["content"]) for r in out["stays@a.example"] if r["type"] == "AdminRebind"]
+    assert stays == [("AdminRebind", "Rebound from http://127.0.0.1:1/.xfer.kumomta.internal to t@a.example: changed my mind"),
+                     ("AdminRebind", "Rebound from t@a.example to %s.xfer.kumomta.internal: try there" % url)]
+    into = {r["recipient"]: r for r in b.records() if r["type"] == "XferIn"}
+    assert into["direct@a.example"]["queue"] == into["stays@a.example"]["queue"] == "t@a.example"
+    assert (into["direct@a.example"]["num_attempts"], into["stays@a.example"]["num_attempts"]) == (0, 2)
+
+
 # --- reports -------------------------------------------------------------------------------------------------------------
 
 REPORT = r'''

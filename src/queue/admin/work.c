@@ -177,9 +177,14 @@ static void xfer_one(struct order *o, struct sched_queue *q, struct msg *m)
 
 int queue_admin_xfer(const struct queue_criteria *c, struct slice reason, struct slice target)
 {
+	struct buf name = { 0 };
+	int rc = queue_name_xfer_put(&name, target);
+	if (rc < 0)
+		return rc;
 	struct order *o = order_make(c, reason);
 	o->each = xfer_one;
-	o->target = arena_slicef(o->arena, "%.*s.xfer.kumomta.internal", SLICE_ARG(target));
+	o->target = arena_dup(o->arena, buf_view(&name));
+	buf_fini(&name);
 	rt_fiber_spawn("admin xfer", order_run, o);
 	return 0;
 }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "queue/admin/xfer.h"
 #include "base/timefmt.h"
+#include "queue/admin/work.h"
+#include "queue/sched/sched.h"
 
 #define INFO SLICE("xfer_queue_info")
 static const char *const FIELDS[] = { "queue", "routing_domain", "tenant", "campaign" };
@@ -106,5 +108,101 @@ int xfer_restore_info(struct msg *m)
 	if (rc == 0)
 		rc = meta_remove(m, INFO);
 	arena_destroy(&a);
+	return rc;
+}
+
+/* --- what policies ask for ---------------------------------------------------------------------------------------------------------------- */
+
+static void note_change(struct msg *m, struct slice from, struct slice reason)
+{
+	struct buf to = { 0 };
+	if (reason.ptr && msg_queue_name(m, &to) == 0)
+		admin_log_rebind(m, from, buf_view(&to), reason);
+	buf_fini(&to);
+}
+
+/* The due time as its own queue would have set it. */
+static int schedule_attempt(struct msg *m, bool increment, int64_t delay_ms)
+{
+	struct buf name = { 0 };
+	struct sched_queue *q;
+	int rc = msg_queue_name(m, &name);
+	if (rc == 0)
+		rc = sched_get(buf_view(&name), &q);
+	buf_fini(&name);
+	if (rc < 0)
+		return rc;
+	rc = sched_reschedule(q, m, increment, delay_ms);
+	sched_unref(&q);
+	return rc;
+}
+
+/* 0: M, which was in the queue FROM, is to go into the transfer queue TO, and its own place is known again; 1: it is in there. */
+static int leave_other(struct msg *m, struct slice from, struct slice to)
+{
+	struct slice target;
+	if (slice_eq(from, to))
+		return 1;
+	return queue_name_xfer(from, &target) ? xfer_restore_info(m) : 0;
+}
+
+static int enter(struct msg *m, struct slice to)
+{
+	struct val name = { .type = VAL_STR, .s = to };
+	int rc = xfer_save_info(m);
+	return rc < 0 ? rc : msg_meta_set(m, SLICE("queue"), &name);
+}
+
+struct requeue_args {
+	bool increment;
+	int64_t delay_ms;
+};
+
+static int start(struct msg *m, struct slice url, const struct requeue_args *requeue, struct slice reason)
+{
+	struct buf from = { 0 }, to = { 0 };
+	int rc = queue_name_xfer_put(&to, url);
+	if (rc == 0)
+		rc = msg_queue_name(m, &from);
+	if (rc == 0)
+		rc = leave_other(m, buf_view(&from), buf_view(&to));
+	if (rc == 0 && requeue)
+		rc = schedule_attempt(m, requeue->increment, requeue->delay_ms);
+	if (rc == 0 && (rc = enter(m, buf_view(&to))) == 0)
+		note_change(m, buf_view(&from), reason);
+	buf_fini(&from);
+	buf_fini(&to);
+	return rc < 0 ? rc : 0;
+}
+
+int xfer_start(struct msg *m, struct slice url, struct slice reason) { return start(m, url, NULL, reason); }
+
+int xfer_start_in_requeue(struct msg *m, struct slice url, bool increment, int64_t delay_ms, struct slice reason)
+{
+	const struct requeue_args r = { increment, delay_ms };
+	return start(m, url, &r, reason);
+}
+
+int xfer_target(struct msg *m, struct buf *url)
+{
+	struct buf name = { 0 };
+	struct slice target;
+	int rc = msg_queue_name(m, &name);
+	if (rc == 0 && queue_name_xfer(buf_view(&name), &target)) {
+		buf_slice(url, target);
+		rc = 1;
+	}
+	buf_fini(&name);
+	return rc;
+}
+
+int xfer_cancel(struct msg *m, struct slice reason)
+{
+	struct buf from = { 0 };
+	struct slice target;
+	int rc = msg_queue_name(m, &from);
+	if (rc == 0 && queue_name_xfer(buf_view(&from), &target) && (rc = xfer_restore_info(m)) == 0)
+		note_change(m, buf_view(&from), reason);
+	buf_fini(&from);
 	return rc;
 }

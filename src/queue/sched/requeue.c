@@ -10,6 +10,8 @@
 #include "rt/diag.h"
 #include "rt/fiber.h"
 
+#define REQUEUE_JITTER_MS 60000	/* the wait of a message that was delayed without an attempt */
+
 static const struct policy_event EV_REQUEUE = { "requeue_message", POLICY_MULTI };
 void requeue_init(void) { policy_event_register(&EV_REQUEUE); }
 
@@ -30,6 +32,19 @@ static int64_t next_delay_ms(const struct queue_opts *o, unsigned attempts)
 {
 	int64_t span = MIN(o->retry_interval / 20 / 1000000, 60000), jitter = span > 0 ? (int64_t)rand_below(span + 1) - span / 2 : 0;
 	return MAX(queue_opts_delay_s(o, attempts) * 1000 + jitter, 0);
+}
+
+int sched_reschedule(struct sched_queue *q, struct msg *m, bool increment, int64_t delay_ms)
+{
+	if (increment) {
+		struct conf *conf = sched_conf(q);
+		delay_ms = next_delay_ms(queue_opts_of(conf), msg_num_attempts(m));
+		conf_unref(&conf);
+		msg_set_num_attempts(m, MIN(msg_num_attempts(m) + 1, UINT16_MAX));
+	} else if (delay_ms < 0) {
+		delay_ms = 1 + rand_below(REQUEUE_JITTER_MS);
+	}
+	return msg_delay_by(m, delay_ms);
 }
 
 /* Counts the attempt and sets the next due time. False: the message has expired (and is gone). */
@@ -100,7 +115,7 @@ void sched_requeue_into(struct sched_queue *q, struct msg *m, bool increment, in
 		return;
 	}
 	if (delay_ms < 0)
-		delay_ms = 1 + rand_below(60000);
+		delay_ms = 1 + rand_below(REQUEUE_JITTER_MS);
 	if (delay_ms == 0 && !(msg_flags(m) & MSG_SCHEDULED))
 		msg_set_due_us(m, 0);
 	else if (msg_delay_by(m, delay_ms) < 0)

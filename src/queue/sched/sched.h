@@ -77,6 +77,8 @@ size_t sched_len(struct sched_queue *q);
  * DELAY_MS, or as the retry schedule says (DELAY_MS < 0); expired messages end with an Expiration record. Takes the reference over. Yields.
  */
 void sched_requeue(struct msg *m, bool increment, int64_t delay_ms, const struct smtp_response *why, struct queue_context ctx);
+/* Counts the attempt and sets the due time as sched_requeue would, without a look at the message's age and without moving it. Yields. */
+int sched_reschedule(struct sched_queue *q, struct msg *m, bool increment, int64_t delay_ms) WARN_UNUSED;
 /* Puts it into Q without the event. Yields. */
 void sched_requeue_into(struct sched_queue *q, struct msg *m, bool increment, int64_t delay_ms, struct queue_context ctx);
 /* Looks its queue up again and inserts it as it is: for messages of a ready queue that has to be emptied. Yields. */
