@@ -6,7 +6,7 @@
 #include <zlib.h>
 #include "base/encode.h"
 #include "base/xalloc.h"
-#include "net/dns.h"
+#include "net/connect.h"
 #include "rt/clock.h"
 #include "rt/fiber.h"
 #include "rt/io.h"
@@ -208,32 +208,9 @@ static int greet(struct redis_client *c, struct rt_io *io)
 	return rc;
 }
 
-static int addresses_of(struct redis_client *c, struct dns_addrs *out)
-{
-	struct slice host = slice_from_cstr(c->host);
-	struct ipaddr ip;
-	*out = (struct dns_addrs){ 0 };
-	if (ipaddr_parse(host, &ip) == 0 || (slice_eq_nocase(host, SLICE("localhost")) && ipaddr_parse(SLICE("127.0.0.1"), &ip) == 0)) {
-		out->addrs = xmalloc(sizeof ip);
-		out->addrs[0] = ip;
-		out->n = 1;
-		return 0;
-	}
-	int rc = dns_lookup_ip(NULL, host, IP_V4_AND_V6, out);
-	return rc == 0 && out->n == 0 ? err_set(E_DNS, "redis: %s has no address", c->host) : rc;
-}
-
 static int open_connection(struct redis_client *c, struct rt_io **out)
 {
-	struct dns_addrs addrs;
-	int rc = addresses_of(c, &addrs), fd = -1;
-	for (size_t i = 0; i < addrs.n && rc == 0 && fd < 0; i++) {
-		struct netaddr to = { .ip = addrs.addrs[i], .port = c->port };
-		rc = rt_connect(&to, NULL, c->connect_timeout_ms, &fd);
-		if (rc < 0 && i + 1 < addrs.n && rt_check() == 0)
-			rc = 0;
-	}
-	free(addrs.addrs);
+	int fd, rc = net_connect(slice_from_cstr(c->host), c->port, c->connect_timeout_ms, &fd);
 	if (rc < 0)
 		return rc;
 	struct rt_io *io = rt_io_from_fd(fd);
