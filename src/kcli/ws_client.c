@@ -4,6 +4,7 @@
 #include "base/rand.h"
 #include "base/xalloc.h"
 #include "net/websocket.h"
+#include "net/ws_stream.h"
 #include <curl/curl.h>
 #include <errno.h>
 #include <poll.h>
@@ -94,35 +95,6 @@ static int need(struct ws_client *w, size_t n)
 	return rc;
 }
 
-static void put_part(struct buf *b, CURLU *u, CURLUPart part, const char *before, unsigned flags)
-{
-	char *text = NULL;
-
-	if (curl_url_get(u, part, &text, flags) == CURLUE_OK)
-		buf_printf(b, "%s%s", before, text);
-	curl_free(text);
-}
-
-static void put_request(struct buf *b, const char *url, struct slice key)
-{
-	struct buf who = { 0 };
-	CURLU *u = curl_url();
-
-	curl_url_set(u, CURLUPART_URL, url, 0);
-	put_part(b, u, CURLUPART_PATH, "GET ", 0);
-	put_part(b, u, CURLUPART_HOST, " HTTP/1.1\r\nhost: ", 0);
-	put_part(b, u, CURLUPART_PORT, ":", CURLU_DEFAULT_PORT);
-	put_part(&who, u, CURLUPART_USER, "", CURLU_URLDECODE);
-	if (who.len) {
-		put_part(&who, u, CURLUPART_PASSWORD, ":", CURLU_URLDECODE);
-		buf_lit(b, "\r\nauthorization: Basic ");
-		base64_put(b, buf_view(&who), BASE64_STD);
-	}
-	buf_printf(b, "\r\nconnection: Upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: %.*s\r\n\r\n", SLICE_ARG(key));
-	curl_url_cleanup(u);
-	buf_fini(&who);
-}
-
 /* The answer's head; 101 it must be, and for the KEY sent. */
 static int check_answer(struct ws_client *w, struct slice key)
 {
@@ -155,8 +127,8 @@ static int handshake(struct ws_client *w, const char *url)
 
 	rand_bytes(nonce, sizeof nonce);
 	base64_put(&key, slice_new(nonce, sizeof nonce), BASE64_STD);
-	put_request(&request, url, buf_view(&key));
-	int rc = send_all(w, buf_view(&request));
+	int rc = ws_request_put(&request, url, buf_view(&key));
+	rc = rc < 0 ? failed(url, err_text()) : send_all(w, buf_view(&request));
 	if (rc == 0)
 		rc = check_answer(w, buf_view(&key));
 	buf_fini(&request);

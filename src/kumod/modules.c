@@ -36,6 +36,7 @@
 	X(mod_spf) \
 	X(mod_dns) \
 	X(mod_http) \
+	X(mod_websocket) \
 	X(mod_inject) \
 	X(mod_inject_kumo) \
 	X(mod_xfer) \
@@ -79,6 +80,7 @@
 	X(mod_shaping_register) \
 	X(mod_api_admin_register) \
 	X(mod_http_register) \
+	X(mod_websocket_register) \
 	X(mod_aaa_register) \
 	X(mod_smtp_register) \
 	X(api_kumod_register) \

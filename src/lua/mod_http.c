@@ -10,6 +10,7 @@
 #include "codec/charset.h"
 #include "codec/opt.h"
 #include "net/http_client.h"
+#include "lua/http_response.h"
 #include "policy/arg.h"
 
 /* --- objects ----------------------------------------------------------------------------------------------------------- */
@@ -397,15 +398,21 @@ static int request_send(lua_State *L)
 	int rc = http_fetch(&f, &reply);
 	if (rc < 0)
 		return policy_raise(L, rc == -E_TIMEOUT ? -E_IO : rc);
-	struct response *resp = xzalloc(sizeof *resp);
-	resp->refs = 1;
-	resp->reply = reply;
-	policy_obj_push(L, &RESPONSE, resp);
-	response_unref(resp);
+	lua_push_http_response(L, &reply);
 	return 1;
 }
 
 /* --- responses --------------------------------------------------------------------------------------------------------- */
+
+void lua_push_http_response(lua_State *L, const struct http_reply *reply)
+{
+	struct response *r = xzalloc(sizeof *r);
+
+	r->refs = 1;
+	r->reply = *reply;
+	policy_obj_push(L, &RESPONSE, r);
+	response_unref(r);
+}
 
 static struct response *check_response(lua_State *L)
 {

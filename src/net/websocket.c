@@ -2,6 +2,7 @@
 #include "net/websocket.h"
 #include "base/encode.h"
 #include "base/rand.h"
+#include "rt/clock.h"
 #include "rt/io.h"
 #include "tls/digest.h"
 
@@ -132,5 +133,49 @@ int ws_read(struct rt_io *io, size_t max, enum ws_op *op, struct buf *payload)
 			rc = read_payload(io, &f, payload);
 		}
 	} while (rc == 0 && !f.fin);
+	return rc;
+}
+
+/* Bytes of the frame at the front of IN, 0 while too few of them are there to tell. */
+static uint64_t frame_bytes(struct slice in)
+{
+	const uint8_t *p = (const uint8_t *)in.ptr;
+	if (in.len < 2)
+		return 0;
+	uint64_t len = p[1] & 127, head = p[1] & 0x80 ? 6 : 2;
+	size_t more = len == 126 ? 2 : len == 127 ? 8 : 0;
+	if (in.len < 2 + more)
+		return 0;
+	for (size_t i = 0; i < more; i++)
+		len = (i ? len << 8 : 0) | p[2 + i];
+	return len > UINT64_MAX - head - more ? UINT64_MAX : head + more + len;
+}
+
+/* Whether IN begins with a message that ws_read can take, or refuse, without waiting. */
+static bool is_whole(struct slice in, size_t max)
+{
+	struct slice rest = in;
+	for (;;) {
+		uint64_t n = frame_bytes(rest);
+		if (n == 0 || n > rest.len)
+			return n > max && in.len > max;
+		bool fin = rest.ptr[0] & 0x80, control = rest.ptr[0] & 8;
+		if (fin && (!control || rest.ptr == in.ptr))
+			return true;
+		rest = slice_sub(rest, n, SIZE_MAX);
+	}
+}
+
+int ws_wait(struct rt_io *io, size_t max, int64_t timeout_ms)
+{
+	const int64_t now = rt_now_ms(), end = timeout_ms > INT64_MAX - now ? INT64_MAX : now + timeout_ms;
+	int rc = 0;
+
+	while (rc == 0 && !is_whole(rt_io_buffered(io), max)) {
+		int64_t left = end - rt_now_ms();
+		rt_io_set_timeout(io, end == INT64_MAX ? INT64_MAX : MAX(left, 0), INT64_MAX);
+		rc = left <= 0 ? -E_TIMEOUT : rt_io_fill(io);
+	}
+	rt_io_set_timeout(io, INT64_MAX, INT64_MAX);
 	return rc;
 }

@@ -85,6 +85,37 @@ static void refusals(void)
 	buf_fini(&message);
 }
 
+/* Whether ws_wait finds a whole message in BYTES, to which nothing is added. */
+static int waited(struct slice bytes)
+{
+	int fds[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds), 0);
+	struct rt_io *from = rt_io_from_fd(fds[0]), *to = rt_io_from_fd(fds[1]);
+	rt_io_put(from, bytes);
+	assert_int_equal(rt_io_flush(from), 0);
+	int rc = ws_wait(to, 100, 50);
+	assert_true(slice_eq(rt_io_buffered(to), bytes));
+	rt_io_close(&from);
+	rt_io_close(&to);
+	return rc;
+}
+
+static void waits(void)
+{
+	static const struct slice WHOLE[] = {
+		SLICE_INIT("\x81\x02" "hi"), SLICE_INIT("\x01\x01" "a" "\x80\x01" "b"), SLICE_INIT("\x89\x00" "\x81\x05" "ab"), SLICE_INIT("\x81\x82" "keys" "hi"),
+		SLICE_INIT("\x01\x01" "a" "\x89\x01" "p" "\x80\x01" "b"),
+	}, PART[] = {
+		SLICE_INIT("\x81"), SLICE_INIT("\x81\x02" "h"), SLICE_INIT("\x01\x01" "a"), SLICE_INIT("\x01\x01" "a" "\x89\x01" "p"), SLICE_INIT("\x81\x82" "key"), SLICE_INIT("\x81\x7e\x01"),
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(WHOLE); i++)
+		assert_int_equal(waited(WHOLE[i]), 0);
+	for (size_t i = 0; i < ARRAY_LEN(PART); i++)
+		assert_int_equal(waited(PART[i]), -E_TIMEOUT);
+}
+
 static bool only_b(const struct val *meta, void *arg)
 {
 	return slice_eq(val_get_str(meta, SLICE("who")), SLICE("b"));
@@ -135,6 +166,7 @@ static void in_fiber(void *arg)
 	lengths();
 	fragments();
 	refusals();
+	waits();
 	watching();
 }
 
