@@ -78,12 +78,14 @@ struct daemon {
 
 static int start_parts(void)
 {
-	memory_init();
+	int rc = memory_init();
+	if (rc < 0)
+		return rc;
 	cpu_metrics_start();
 	msg_set_storage(&SPOOL_STORAGE);
 	logs_set_inserter(insert_hook_message);
 	smtp_server_set_audit(aaa_audit_authentication);
-	int rc = queue_start();
+	rc = queue_start();
 	if (rc == 0 && (rc = kumod_fire_init()) < 0)
 		err_prefix("Initialization raised an error");
 	return rc < 0 ? rc : open_spool();

@@ -53,9 +53,11 @@
 	X(cpu_metrics_register) \
 	X(pool_metrics_register) \
 	X(queue_init) \
+	X(memory_register) \
 	X(kumod_script_register) \
 	X(cached_register) \
 	X(mod_time_register) \
+	X(mod_memoize_register) \
 	X(mod_mpsc_register) \
 	X(mod_counter_series_register) \
 	X(mod_cidr_register) \

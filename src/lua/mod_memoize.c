@@ -10,9 +10,11 @@
 #include "base/map.h"
 #include "codec/opt.h"
 #include "lua/cached.h"
+#include "lua/modules.h"
 #include "lua/util.h"
 #include "net/ttl_metrics.h"
 #include "policy/lruttl.h"
+#include "queue/memory.h"
 #include "rt/clock.h"
 #include "rt/fiber.h"
 #include "rt/sync.h"
@@ -170,6 +172,24 @@ static struct cache *cache_get(struct slice name)
 	c->refs++;
 	rt_unlock(&caches_lock);
 	return c;
+}
+
+/* Memory is short. What is being found out now stays. */
+static void forget_all(void)
+{
+	struct map_iter it = { 0 };
+	rt_lock(&caches_lock);
+	while (map_next(&caches, &it)) {
+		struct cache *c = it.value;
+		rt_lock(&c->lock);
+		LIST_EACH_SAFE(n, &c->lru) {
+			struct entry *e = LIST_ENTRY(n, struct entry, lru);
+			if (!e->fill)
+				entry_free(c, e);
+		}
+		rt_unlock(&c->lock);
+	}
+	rt_unlock(&caches_lock);
 }
 
 /* The key of a call: its arguments as JSON, one alone as itself, several as a list. */
@@ -398,6 +418,7 @@ __attribute__((constructor)) static void register_metrics(void)
 	for (size_t i = 0; i < SHOWN; i++)
 		metric_register_kept(&FAMILIES[i]);
 }
+void mod_memoize_register(void) { memory_on_short(forget_all); }
 
 static const luaL_Reg FUNCTIONS[] = { { "memoize", fn_memoize }, { NULL, NULL } };
 const struct policy_module mod_memoize = { "kumo", FUNCTIONS, NULL };

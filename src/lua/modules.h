@@ -6,6 +6,7 @@
 extern const struct policy_module mod_kumo, mod_serde, mod_serde_aliases, mod_time, mod_memoize, mod_mpsc, mod_counter_series, mod_secrets, mod_cidr, mod_domain_map,
 	mod_file_type, mod_fs, mod_fs_aliases, mod_crypto, mod_redis, mod_sqlite, mod_regex, mod_regex_old, mod_regex_set_map, mod_string, mod_encode, mod_digest, mod_uuid;
 
+void mod_memoize_register(void);
 void mod_mpsc_register(void);
 void mod_counter_series_register(void);
 void mod_cidr_register(void);

@@ -342,7 +342,7 @@ int mta_sts_check(struct slice domain, const struct mx_host *hosts, uint32_t n, 
 void mta_sts_register(void)
 {
 	const struct ttl_cache_conf conf = { .name = "mta_sts_policy", .capacity = CACHE_SIZE, .ref = policy_ref, .unref = policy_unref };
-	const struct ttl_cache_conf test_conf = { .name = "mta_sts_test", .capacity = TESTS_SIZE, .ref = policy_ref, .unref = policy_unref };
+	const struct ttl_cache_conf test_conf = { .name = "mta_sts_test", .capacity = TESTS_SIZE, .ref = policy_ref, .unref = policy_unref, .kept = true };
 	policies = ttl_cache_create(&conf);
 	tests = ttl_cache_create(&test_conf);
 	mx_set_sts(mta_sts_check);

@@ -35,11 +35,17 @@ struct stripe {
 
 struct ttl_cache {
 	uint32_t magic;
+	struct list in_all;		/* under all.lock */
 	struct ttl_cache_conf conf;
 	size_t stripe_capacity;
 	struct ttl_metrics metrics;
 	struct stripe stripes[STRIPES];
 };
+
+static struct {
+	struct rt_lock lock;
+	struct list caches;
+} all = { RT_LOCK_INIT(RANK_THROTTLE), { &all.caches, &all.caches } };
 
 static void count(struct ttl_cache *c, enum ttl_count which)
 {
@@ -71,6 +77,9 @@ struct ttl_cache *ttl_cache_create(const struct ttl_cache_conf *conf)
 		rt_lock_init(&c->stripes[i].lock, RANK_CACHE);
 		list_init(&c->stripes[i].clock);
 	}
+	rt_lock(&all.lock);
+	list_push(&all.caches, &c->in_all);
+	rt_unlock(&all.lock);
 	return c;
 }
 
@@ -96,6 +105,17 @@ void ttl_cache_clear(struct ttl_cache *c)
 	}
 }
 
+void ttl_cache_relieve(void)
+{
+	rt_lock(&all.lock);
+	LIST_EACH(l, &all.caches) {
+		struct ttl_cache *c = LIST_ENTRY(l, struct ttl_cache, in_all);
+		if (!c->conf.kept)
+			ttl_cache_clear(c);
+	}
+	rt_unlock(&all.lock);
+}
+
 void ttl_cache_destroy(struct ttl_cache **cp)
 {
 	struct ttl_cache *c = *cp;
@@ -103,6 +123,9 @@ void ttl_cache_destroy(struct ttl_cache **cp)
 	if (!c)
 		return;
 	*cp = NULL;
+	rt_lock(&all.lock);
+	list_remove(&c->in_all);
+	rt_unlock(&all.lock);
 	ttl_cache_clear(c);
 	for (int i = 0; i < STRIPES; i++) {
 		assert(map_len(&c->stripes[i].flights) == 0);

@@ -20,10 +20,12 @@ struct ttl_cache_conf {
 	size_t capacity;
 	void *(*ref)(void *value);
 	void (*unref)(void *value);
+	bool kept;			/* what is in it cannot be found out again: ttl_cache_relieve leaves it */
 };
 struct ttl_cache *ttl_cache_create(const struct ttl_cache_conf *conf);
 void ttl_cache_destroy(struct ttl_cache **c);
 void ttl_cache_clear(struct ttl_cache *c);	/* what is being loaded at this time will not be kept either */
+void ttl_cache_relieve(void);			/* clears all caches: memory is short */
 size_t ttl_cache_len(struct ttl_cache *c);
 int64_t ttl_cache_counted(struct ttl_cache *c, enum ttl_count which);	/* for metrics that show the same under another name */
 

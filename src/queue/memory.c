@@ -1,15 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "queue/memory.h"
-#include <fcntl.h>
-#include <limits.h>
+#include <pthread.h>
 #include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <sys/resource.h>
-#include <sys/sysinfo.h>
-#include <unistd.h>
-#include "base/map.h"
+#include "base/xalloc.h"
+#include "net/ttl_cache.h"
 #include "policy/arg.h"
+#include "queue/memlimit.h"
 #include "queue/ready/ready.h"
 #include "rt/diag.h"
 #include "rt/fiber.h"
@@ -18,16 +15,22 @@
 #include "spool/spool.h"
 
 #define SAMPLE_MS 250
-#define NO_LIMIT (INT64_MAX / 2)
 #define STATE_SHARE 8		/* one Lua state may hold this part of the hard limit */
-#define SHORT_PAUSE_MS 30000	/* between two times of making room */
+#define SHORT_PAUSE_MS 3000	/* between two times of making room */
 
+static struct {			/* immutable once found */
+	struct memlimit limit;
+	int rc;
+	char *error;
+} found;
 static struct {
-	_Atomic int64_t hard, soft, low, usage;
+	_Atomic int64_t set_hard, set_soft, set_low;	/* by the operator; 0: not */
+	_Atomic int64_t usage;
 	_Atomic bool is_short, is_low;
-	bool soft_set, low_set;		/* by the operator: no longer follow from the limit above */
-	char current[PATH_MAX], stat[PATH_MAX];	/* files of our cgroup; empty: the process' own size counts */
-	bool v1, making_room;
+	void (*helpers[4])(void);
+	unsigned n_helpers;
+	/* owned by the shard that samples */
+	bool making_room;
 	int64_t room_made_ms;
 	struct rt_timer timer;
 	struct metric *m_usage, *m_limit, *m_low;
@@ -43,161 +46,72 @@ static struct metric_family LOW = METRIC_GAUGE("memory_low_thresh", "low memory 
 static struct metric_family LOW_COUNT = METRIC_COUNTER("memory_low_count", "how many times the low memory threshold was exceeded");
 static struct metric_family OVER_COUNT = METRIC_COUNTER("memory_over_limit_count", "how many times the soft memory limit was exceeded");
 
-/* --- files of the kernel ----------------------------------------------------------------------------------------------------------- */
-
-static struct slice read_file(const char *path, char *buf, size_t size)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t n = fd < 0 ? -1 : read(fd, buf, size - 1);
-	if (fd >= 0)
-		close(fd);
-	if (n < 0)
-		return SLICE_NONE;
-	buf[n] = 0;
-	return slice_new(buf, n);
-}
-
-/* A number alone in a file; -1: unreadable, or "max". */
-static int64_t read_number(const char *path)
-{
-	char buf[64];
-	uint64_t n;
-	struct slice s = slice_trim(read_file(path, buf, sizeof(buf)));
-	return s.ptr && slice_to_u64(s, &n) == 0 && n < NO_LIMIT ? (int64_t)n : -1;
-}
-
-/* The value behind "KEY " in memory.stat. */
-static int64_t stat_value(struct slice text, const char *key)
-{
-	struct slice line;
-	size_t len = strlen(key);
-	uint64_t n;
-	while (slice_split_next(&text, '\n', &line))
-		if (line.len > len && line.ptr[len] == ' ' && memcmp(line.ptr, key, len) == 0)
-			return slice_to_u64(slice_sub(line, len + 1, SIZE_MAX), &n) == 0 ? (int64_t)n : -1;
-	return -1;
-}
-
 /* --- limits -------------------------------------------------------------------------------------------------------------------------- */
 
-/* The tightest limit of the cgroup and those around it. */
-static int64_t cgroup_limit(const char *root, struct slice path, const char *limit_file)
+/* An environment variable that holds bytes; 0: not set. -E_INVAL. */
+static int read_env(const char *name, int64_t *out)
 {
-	char file[PATH_MAX];
-	int64_t limit = -1;
-	for (;;) {
-		if (snprintf(file, sizeof(file), "%s%.*s/%s", root, SLICE_ARG(path), limit_file) < (int)sizeof(file)) {
-			int64_t n = read_number(file);
-			if (n > 0 && (limit < 0 || n < limit))
-				limit = n;
-		}
-		ptrdiff_t slash = slice_rchr(path, '/');
-		if (slash < 0 || path.len <= 1)
-			return limit;
-		path = slice_sub(path, 0, slash);
+	const char *text = getenv(name);
+	uint64_t n;
+	if (!text)
+		return 0;
+	if (slice_to_u64(slice_from_cstr(text), &n) < 0 || n > INT64_MAX)
+		return err_set(E_INVAL, "the environment variable %s is `%s`, expected a number of bytes", name, text);
+	*out = (int64_t)n;
+	return 0;
+}
+
+static void find(void)
+{
+	int64_t hard = 0, soft = 0;
+	memlimit_find(&found.limit, "");
+	found.rc = read_env("KUMOD_MEMORY_HARD_LIMIT", &hard);
+	if (found.rc == 0)
+		found.rc = read_env("KUMOD_MEMORY_SOFT_LIMIT", &soft);
+	if (found.rc < 0)
+		found.error = xstrdup(err_text());
+	if (hard) {
+		found.limit.hard = hard;
+		found.limit.soft = hard / 4 * 3;
 	}
+	if (soft)
+		found.limit.soft = soft;
 }
 
-static bool use_cgroup(const char *root, struct slice path, bool v1)
+static const struct memlimit *limit(void)
 {
-	const char *limit_file = v1 ? "memory.limit_in_bytes" : "memory.max", *now_file = v1 ? "memory.usage_in_bytes" : "memory.current";
-	int64_t limit = cgroup_limit(root, path, limit_file);
-	if (limit <= 0)
-		return false;
-	if (path.len == 1)
-		path.len = 0;
-	if (snprintf(mem.current, sizeof(mem.current), "%s%.*s/%s", root, SLICE_ARG(path), now_file) >= (int)sizeof(mem.current) ||
-	    snprintf(mem.stat, sizeof(mem.stat), "%s%.*s/memory.stat", root, SLICE_ARG(path)) >= (int)sizeof(mem.stat))
-		return false;
-	mem.v1 = v1;
-	atomic_store(&mem.hard, limit);
-	return true;
-}
-
-static bool limit_from_cgroup(void)
-{
-	char buf[8192];
-	struct slice text = read_file("/proc/self/cgroup", buf, sizeof(buf)), line, rest = text;
-	while (slice_split_next(&rest, '\n', &line))
-		if (slice_starts(line, SLICE("0::")) && use_cgroup("/sys/fs/cgroup", slice_sub(line, 3, SIZE_MAX), false))
-			return true;
-	rest = text;
-	while (slice_split_next(&rest, '\n', &line)) {
-		ptrdiff_t at = slice_find(line, SLICE(":memory:"));
-		if (at >= 0 && use_cgroup("/sys/fs/cgroup/memory", slice_sub(line, at + 8, SIZE_MAX), true))
-			return true;
-	}
-	mem.current[0] = 0;
-	return false;
-}
-
-static bool limit_from_rlimit(void)
-{
-	static const int which[] = { RLIMIT_RSS, RLIMIT_AS, RLIMIT_DATA };
-	struct rlimit r;
-	int64_t limit = -1;
-	for (size_t i = 0; i < ARRAY_LEN(which); i++)
-		if (getrlimit(which[i], &r) == 0 && r.rlim_cur != RLIM_INFINITY && r.rlim_cur < NO_LIMIT && (limit < 0 || (int64_t)r.rlim_cur < limit))
-			limit = (int64_t)r.rlim_cur;
-	if (limit > 0)
-		atomic_store(&mem.hard, limit);
-	return limit > 0;
-}
-
-static void limit_from_machine(void)
-{
-	struct sysinfo si;
-	if (sysinfo(&si) == 0)
-		atomic_store(&mem.hard, (int64_t)si.totalram * si.mem_unit);
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+	pthread_once(&once, find);
+	return &found.limit;
 }
 
 /* What the operator has not set follows from the limit above it. */
-static void derive(void)
+int64_t memory_hard_limit(void)
 {
-	if (!mem.soft_set)
-		atomic_store(&mem.soft, atomic_load(&mem.hard) / 4 * 3);
-	if (!mem.low_set)
-		atomic_store(&mem.low, atomic_load(&mem.soft) / 5 * 4);
-	if (atomic_load(&mem.hard) > 0)
-		policy_set_max_bytes(atomic_load(&mem.hard) / STATE_SHARE);
-	if (mem.m_limit) {
-		metric_set(mem.m_limit, atomic_load(&mem.soft));
-		metric_set(mem.m_low, atomic_load(&mem.low));
-	}
+	int64_t set = atomic_load(&mem.set_hard);
+	return set ? set : limit()->hard;
 }
 
-/* --- use -------------------------------------------------------------------------------------------------------------------------------- */
-
-/* What the cgroup holds without the cache of files that the kernel would drop first. */
-static int64_t cgroup_usage(void)
+int64_t memory_soft_limit(void)
 {
-	char buf[16384];
-	int64_t now = read_number(mem.current);
-	struct slice stat = read_file(mem.stat, buf, sizeof(buf));
-	static bool warned;
-	if (now < 0)
-		return -1;
-	if (!stat.ptr) {
-		if (!warned)
-			diag_warn("kumo.memory", "%s cannot be read: memory_usage counts the page cache too", mem.stat);
-		warned = true;
-		return now;
-	}
-	int64_t inactive = stat_value(stat, mem.v1 ? "total_inactive_file" : "inactive_file"), anon = stat_value(stat, mem.v1 ? "total_rss" : "anon");
-	if (inactive > 0)
-		now -= inactive;
-	return MAX(now, anon);
+	int64_t set = atomic_load(&mem.set_soft), hard = atomic_load(&mem.set_hard);
+	return set ? set : hard ? hard / 4 * 3 : limit()->soft;
 }
 
-static int64_t own_usage(void)
+int64_t memory_low_thresh(void)
 {
-	char buf[128];
-	struct slice s = read_file("/proc/self/statm", buf, sizeof(buf)), part;
-	uint64_t pages;
-	if (!slice_split_next(&s, ' ', &part) || !slice_split_next(&s, ' ', &part) || slice_to_u64(part, &pages) < 0)
-		return 0;
-	return (int64_t)pages * sysconf(_SC_PAGESIZE);
+	int64_t set = atomic_load(&mem.set_low);
+	return set ? set : memory_soft_limit() / 5 * 4;
 }
+
+void memory_set_hard_limit(int64_t bytes)
+{
+	atomic_store(&mem.set_hard, bytes);
+	policy_set_max_bytes(memory_hard_limit() / STATE_SHARE);
+}
+
+void memory_set_soft_limit(int64_t bytes) { atomic_store(&mem.set_soft, bytes); }
+void memory_set_low_thresh(int64_t bytes) { atomic_store(&mem.set_low, bytes); }
 
 /* jemalloc's; sanitizers bring an allocator of their own. */
 extern int mallctl(const char *name, void *old, size_t *old_len, void *new, size_t new_len) __attribute__((weak));
@@ -219,6 +133,8 @@ static int collect_allocated(struct metric_family *f)
 	return 0;
 }
 
+/* --- making room ----------------------------------------------------------------------------------------------------------------------- */
+
 static void shrink_ready_queue(struct ready_queue *q)
 {
 	struct list msgs, *l;
@@ -238,41 +154,56 @@ static void shrink_ready_queue(struct ready_queue *q)
 	free(refs);
 }
 
-/* The limit was reached: bodies go to the spool, the spool gives back what it caches. */
+/* The limit was reached: bodies go to the spool, caches are emptied, the spool gives back what it buffers. */
 static void make_room(void *arg)
 {
 	size_t n;
 	struct ready_queue **all = ready_all(&n);
-	diag_error("kumo.memory", "memory limit reached: %lld of %lld bytes; no messages are accepted until there is room again",
-		   (long long)memory_usage(), (long long)memory_soft_limit());
 	for (size_t i = 0; i < n; i++) {
 		shrink_ready_queue(all[i]);
 		ready_unref(&all[i]);
 	}
 	free(all);
+	ttl_cache_relieve();
+	for (unsigned i = 0; i < mem.n_helpers; i++)
+		mem.helpers[i]();
 	spool_advise_low_memory();
 	mem.room_made_ms = rt_now_ms();
 	mem.making_room = false;
 }
 
+void memory_on_short(void (*fn)(void))
+{
+	assert(mem.n_helpers < ARRAY_LEN(mem.helpers));
+	mem.helpers[mem.n_helpers++] = fn;
+}
+
+/* --- use ------------------------------------------------------------------------------------------------------------------------------- */
+
+static void begin_short(int64_t used, int64_t soft)
+{
+	metric_add(metric_lazy(&OVER_COUNT, &mem.m_over_count), 1);
+	diag_error("kumo.memory", "memory limit reached: %lld of %lld bytes are in use; no messages are accepted until there is room again", (long long)used, (long long)soft);
+	if (mem.making_room || (mem.room_made_ms && rt_now_ms() - mem.room_made_ms < SHORT_PAUSE_MS))
+		return;
+	mem.making_room = true;
+	rt_fiber_spawn("making room", make_room, NULL);
+}
+
 static void sample(struct rt_timer *t)
 {
-	int64_t used = mem.current[0] ? cgroup_usage() : own_usage();
-	if (used < 0)
-		used = own_usage();
+	int64_t used = memlimit_usage(limit()), soft = memory_soft_limit(), low = memory_low_thresh();
+	bool is_low = used >= low, is_short = used >= soft;
 	atomic_store(&mem.usage, used);
 	metric_set(mem.m_usage, used);
-	int64_t soft = atomic_load(&mem.soft), low = atomic_load(&mem.low);
-	bool is_low = low > 0 && used >= low, is_short = soft > 0 && used >= soft;
+	metric_set(mem.m_limit, soft);
+	metric_set(mem.m_low, low);
 	if (is_low && !atomic_exchange(&mem.is_low, true))
 		metric_add(metric_lazy(&LOW_COUNT, &mem.m_low_count), 1);
-	if (is_short && !atomic_exchange(&mem.is_short, true)) {
-		metric_add(metric_lazy(&OVER_COUNT, &mem.m_over_count), 1);
-		if (!mem.making_room && (!mem.room_made_ms || rt_now_ms() - mem.room_made_ms > SHORT_PAUSE_MS)) {
-			mem.making_room = true;
-			rt_fiber_spawn("making room", make_room, NULL);
-		}
-	}
+	if (is_short && !atomic_exchange(&mem.is_short, true))
+		begin_short(used, soft);
+	else if (!is_short && atomic_load(&mem.is_short))
+		diag_error("kumo.memory", "there is room again: %lld of %lld bytes are in use; messages are accepted", (long long)used, (long long)soft);
 	atomic_store(&mem.is_low, is_low);
 	atomic_store(&mem.is_short, is_short);
 	rt_timer_start(t, SAMPLE_MS);
@@ -285,47 +216,20 @@ void memory_register(void)
 		metric_register(all[i]);
 }
 
-void memory_init(void)
+int memory_init(void)
 {
 	mem.m_usage = metric_get_n(&USAGE, NULL);
 	mem.m_limit = metric_get_n(&LIMIT, NULL);
 	mem.m_low = metric_get_n(&LOW, NULL);
-	if (atomic_load(&mem.hard) == 0 && !limit_from_cgroup() && !limit_from_rlimit())
-		limit_from_machine();
-	derive();
+	policy_set_max_bytes(memory_hard_limit() / STATE_SHARE);
+	if (found.rc < 0)
+		return err_set(E_INVAL, "%s", found.error);
 	rt_timer_init(&mem.timer, sample);
 	sample(&mem.timer);
+	return 0;
 }
 
 bool memory_is_short(void) { return atomic_load_explicit(&mem.is_short, memory_order_relaxed); }
 bool memory_is_low(void) { return atomic_load_explicit(&mem.is_low, memory_order_relaxed); }
 int64_t memory_usage(void) { return atomic_load(&mem.usage); }
-int64_t memory_hard_limit(void) { return atomic_load(&mem.hard); }
-int64_t memory_soft_limit(void) { return atomic_load(&mem.soft); }
-int64_t memory_low_thresh(void) { return atomic_load(&mem.low); }
-
-int64_t memory_headroom(void)
-{
-	int64_t soft = atomic_load(&mem.soft);
-	return soft > 0 ? MAX(soft - atomic_load(&mem.usage), 0) : INT64_MAX;
-}
-
-void memory_set_hard_limit(int64_t bytes)
-{
-	atomic_store(&mem.hard, bytes);
-	derive();
-}
-
-void memory_set_soft_limit(int64_t bytes)
-{
-	mem.soft_set = true;
-	atomic_store(&mem.soft, bytes);
-	derive();
-}
-
-void memory_set_low_thresh(int64_t bytes)
-{
-	mem.low_set = true;
-	atomic_store(&mem.low, bytes);
-	derive();
-}
+int64_t memory_headroom(void) { return MAX(memory_soft_limit() - memory_usage(), 0); }

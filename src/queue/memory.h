@@ -2,8 +2,8 @@
 /*
  * memory - how much memory the process may use, and what to do when it runs short.
  *
- * Limits are taken from the cgroup, the resource limits, or the machine's memory, in this order; the soft limit is 75 % of the hard one unless
- * set. Near it bodies leave memory as messages enter a ready queue; above it intake stops.
+ * The limits are those of memlimit unless the operator sets others (kumo.set_memory_*, KUMOD_MEMORY_HARD_LIMIT, KUMOD_MEMORY_SOFT_LIMIT). Above the low
+ * threshold bodies leave memory as messages enter a ready queue; above the soft limit intake stops and what is kept for speed only is given back.
  *
  * Source:  docs/reference/memory.md
  * Thread:  any; usage is sampled by a maintainer, reading it costs one atomic load.   Memory: static.   Yields: never.
@@ -11,15 +11,17 @@
 #pragma once
 #include <stdbool.h>
 #include <stdint.h>
+#include "base/err.h"
 
-void memory_register(void);		/* its metrics */
-void memory_init(void);			/* finds the limits and starts the sampling */
+void memory_register(void);		/* the metrics: before threads start */
+int memory_init(void) WARN_UNUSED;	/* starts the sampling. -E_INVAL: an environment variable is wrong */
+void memory_on_short(void (*fn)(void));	/* before memory_init: FN is called, on a fiber, when there is no headroom left */
 bool memory_is_short(void);		/* no headroom: intake answers 421/503 "load shedding" */
 bool memory_is_low(void);		/* beyond the low threshold: bodies are dropped on entry to a ready queue */
-int64_t memory_headroom(void);		/* bytes; INT64_MAX without limits */
+int64_t memory_headroom(void);		/* bytes */
 int64_t memory_usage(void);
 int64_t memory_allocated(void);		/* what the allocator has given out; -1: it does not say */
-/* 0: none. Setting: kumo.set_memory_hard_limit and friends. */
+/* At any time, without memory_init too. Setting: kumo.set_memory_hard_limit and friends; 0: what follows from the rest. */
 int64_t memory_hard_limit(void);
 int64_t memory_soft_limit(void);
 int64_t memory_low_thresh(void);
