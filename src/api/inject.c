@@ -4,7 +4,7 @@
 #include "api/aaa.h"
 #include "api/api.h"
 #include "policy/objects.h"
-#include "queue/memory.h"
+#include "queue/intake.h"
 #include "queue/queue.h"
 #include "queue/ready/dispatch.h"
 #include "queue/throttle.h"
@@ -26,13 +26,11 @@ void inject_put_meta(const struct inject_job *j, struct msg_env *env);
 
 const char *intake_refusal(void)
 {
-	if (memory_is_short())
-		return "load shedding";
-	if (diskfree_is_low())
-		return "disk is too full";
-	if (!spool_is_ready())
-		return "waiting for spool startup";
-	return spool_unhealthy_reason();
+	static const char *const WHY[INTAKE_STATES] = {
+		[INTAKE_MEMORY] = "load shedding", [INTAKE_DISK] = "disk is too full", [INTAKE_STARTING] = "waiting for spool startup",
+		[INTAKE_SPOOL] = "the spool is not accepting writes", [INTAKE_LOGS] = "the logs cannot be written",
+	};
+	return queue_stopping() ? "shutting down" : WHY[intake_state()];
 }
 
 void inject_set_rate(const struct rate_spec *r)
@@ -190,7 +188,7 @@ int inject_run(struct inject_job *j, struct inject_result *out)
 		return queue_request(j);
 	for (size_t i = 0; i < j->req.recipients.n; i++) {
 		int rc = inject_one(j, &r[i]);
-		if (rc == -E_CANCELED || rc == -E_TIMEOUT)
+		if (rc < 0 && rt_check() < 0)
 			return rc;
 		if (rc == 0) {
 			out->success++;
@@ -335,6 +333,9 @@ static int gen_deliver(struct dispatcher *d)
 	while (d->n_msgs) {
 		struct msg *m = d->msgs[0];
 		struct smtp_response ok = { .code = 200, .content = SLICE("ok") };
+		const char *refusal = intake_refusal();
+		if (refusal)	/* the request waits: what it makes could not be taken */
+			return err_set(E_AGAIN, "%s", refusal);
 		int rc = generate(m);
 		if (rc == -E_CANCELED || rc == -E_TIMEOUT || rc == -E_SHUTDOWN)
 			return rc;

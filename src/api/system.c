@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Endpoints about the process itself: liveness, metrics, the policy's epoch, the diagnostic filter. */
 #include "api/api.h"
+#include "api/inject.h"
 #include "policy/host.h"
+#include "queue/intake.h"
 #include "rt/diag.h"
 #include "rt/metrics.h"
 #include <stdlib.h>
@@ -9,8 +11,10 @@
 
 void api_check_liveness(struct api_call *c)
 {
-	c->resp->status = 200;
-	buf_lit(&c->resp->body, "OK");
+	const char *refusal = intake_refusal();
+
+	c->resp->status = refusal ? 503 : 200;
+	buf_cstr_put(&c->resp->body, !refusal ? "OK" : intake_state() == INTAKE_DISK ? "storage is too full" : refusal);
 }
 
 static char *prefix_of(struct api_call *c)

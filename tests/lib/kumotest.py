@@ -179,7 +179,9 @@ class Client:
 
 
 class Kumod:
-    def __init__(self, policy, sink_port=1, dir=None, args=(), wait=True, env=None):
+    def __init__(self, policy, sink_port=1, dir=None, args=(), wait=True, env=None, wrap=()):
+        """WRAP: a command that runs the one behind it, say under other limits."""
+        self.wrap = list(wrap)
         self.dir = dir or tempfile.mkdtemp(prefix="kumod-")
         self.own_dir, self.lines, self.ports, self.ready = dir is None, [], {}, threading.Event()
         self.policy = os.path.join(self.dir, "init.lua")
@@ -190,7 +192,7 @@ class Kumod:
 
     def start(self, args=(), wait=True):
         self.ports, self.ready = {}, threading.Event()
-        self.p = subprocess.Popen([os.path.join(BIN, "kumod"), "--policy", self.policy, *AS_ME, *args], env=self.env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+        self.p = subprocess.Popen(self.wrap + [os.path.join(BIN, "kumod"), "--policy", self.policy, *AS_ME, *args], env=self.env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                                   stderr=subprocess.PIPE, text=True, errors="replace")
         self.reader = threading.Thread(target=self._read, args=(self.p,), daemon=True)
         self.reader.start()
@@ -217,6 +219,13 @@ class Kumod:
         c.request(method, path, json.dumps(body) if body is not None else None, {"Content-Type": "application/json"} if body is not None else {})
         r = c.getresponse()
         return r.status, r.read().decode()
+
+    def metric(self, name, **labels):
+        """The value of a metric whose labels include these; None when there is none."""
+        for line in self.http("GET", "/metrics")[1].splitlines():
+            m = re.match(r"%s(?:\{(.*)\})? (\S+)$" % re.escape(name), line)
+            if m and all('%s="%s"' % kv in (m[1] or "") for kv in labels.items()):
+                return float(m[2])
 
     def records(self, subdir="logs"):
         out = []

@@ -348,10 +348,17 @@ static int answer(struct acceptance *x)
 
 static int trouble(struct acceptance *x, int rc)
 {
-	if (rc == -E_CANCELED || rc == -E_TIMEOUT || rc == -E_CLOSED)
+	if (rc == -E_CANCELED || rc == -E_CLOSED || (rc == -E_TIMEOUT && rt_check() < 0))
 		return rc;
+	if (rc == -E_TIMEOUT) {	/* not data_processing_timeout: something below had a deadline of its own */
+		diag_error("smtpsrv", "a message cannot be accepted: %s", err_text());
+		return replyf(x->s, 451, SLICE("DATA"), "4.4.5 %s", err_text());
+	}
 	if (rc == -E_FULL || rc == -E_IO || rc == -E_AGAIN) {
 		diag_error("smtpsrv", "a message cannot be stored: %s", err_text());
+		const char *refusal = session_intake_refusal();
+		if (refusal != NULL)
+			return reply_goodbye(x->s, "4.3.2 ", refusal);
 		return replyf(x->s, 421, SLICE("DATA"), "4.3.0 %.*s cannot store messages now. Try later", SLICE_ARG(x->s->params->hostname));
 	}
 	return reply_trouble(x->s, "accepting a message");
@@ -370,7 +377,6 @@ static void tell_disposition(struct smtp_session *s, const struct batch *b)
 
 static int accept_under_deadline(struct acceptance *x)
 {
-	x->stage = "rx";
 	int rc = before_split(x);
 	for (uint32_t i = 0; rc == 0 && i < x->n; i++)
 		rc = make_message(x, &x->batches[i]);
@@ -400,7 +406,7 @@ static int accept_under_deadline(struct acceptance *x)
 
 int accept_message(struct smtp_session *s, struct buf *text)
 {
-	struct acceptance x = { .s = s };
+	struct acceptance x = { .s = s, .stage = "rx" };
 	struct rt_deadline deadline;
 	size_t len = text->len;
 	rcpts_of_txn(&x);

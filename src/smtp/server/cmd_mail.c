@@ -15,6 +15,9 @@ int cmd_mail(struct smtp_session *s, const struct smtp_cmd *cmd)
 {
 	if (s->txn.active)
 		return reply_lit(s, 503, "5.5.0 MAIL FROM already issued; you must RSET first", cmd->line);
+	const char *refusal = session_intake_refusal();
+	if (refusal != NULL)	/* what held when it connected holds no more; a client that never hangs up must hear of it too */
+		return reply_goodbye(s, "4.3.2 ", refusal);
 	int rc = event_address(s, &EV_SMTP_MAIL_FROM, &cmd->path, cmd->line);
 	if (rc != 0)
 		return rc < 0 ? rc : 0;

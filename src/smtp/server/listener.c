@@ -9,8 +9,7 @@
 #include <unistd.h>
 
 #include "base/xalloc.h"
-#include "logs/logs.h"
-#include "queue/memory.h"
+#include "queue/intake.h"
 #include "rt/diag.h"
 #include "rt/loop.h"
 #include "rt/sync.h"
@@ -135,6 +134,21 @@ int session_configure(struct smtp_session *s)
 	return rc == 0 ? apply_dynamic(s) : rc;
 }
 
+const char *session_intake_refusal(void)
+{
+	static const char *const WHY[INTAKE_STATES] = {
+		[INTAKE_MEMORY] = "load shedding. Try later",
+		[INTAKE_DISK] = "disk is too full. Try later",
+		[INTAKE_STARTING] = "waiting for spool startup. Try again soon!",
+		[INTAKE_SPOOL] = "the spool is not accepting writes. Try later",
+		[INTAKE_LOGS] = "the logs cannot be written. Try later",
+	};
+	enum intake now = intake_state();
+	if (now != INTAKE_OPEN && now != INTAKE_STARTING)
+		metric_add(smtp_metrics.denied, 1);
+	return WHY[now];
+}
+
 /* Why no mail is taken now; NULL: it is. */
 static const char *why_not(struct smtp_session *s)
 {
@@ -142,17 +156,7 @@ static const char *why_not(struct smtp_session *s)
 		metric_add(smtp_metrics.denied, 1);
 		return "too many concurrent sessions. Try later";
 	}
-	if (server.stopping)
-		return "shutting down";
-	if (!spool_is_ready())
-		return "waiting for spool startup. Try again soon!";
-	if (memory_is_short())
-		return "load shedding. Try later";
-	if (diskfree_is_low())
-		return "disk is too full. Try later";
-	if (spool_unhealthy_reason() != NULL)
-		return "the spool is not accepting writes. Try later";
-	return logs_unhealthy_reason() != NULL ? "the logs cannot be written. Try later" : NULL;
+	return server.stopping ? "shutting down" : session_intake_refusal();
 }
 
 static int greet(struct smtp_session *s)

@@ -91,6 +91,7 @@ int reply_trouble(struct smtp_session *s, const char *what) WARN_UNUSED;
 /* 421 HOST TEXT without being asked: no policy, no record; the session is over. Always -E_CLOSED. */
 int reply_goodbye(struct smtp_session *s, const char *enhanced, const char *text) WARN_UNUSED;
 int session_flush(struct smtp_session *s);
+const char *session_intake_refusal(void);	/* why no mail is taken now, as text of a 421; counted. NULL: it is taken */
 struct slice session_peer_name(const struct smtp_session *s);	/* what EHLO said; "" before */
 
 /* One command line without its CRLF, valid until the next read. 1: it was too long and is skipped. */
