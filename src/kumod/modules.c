@@ -53,7 +53,6 @@
 	X(cpu_metrics_register) \
 	X(pool_metrics_register) \
 	X(queue_init) \
-	X(memory_register) \
 	X(kumod_script_register) \
 	X(cached_register) \
 	X(mod_time_register) \
