@@ -62,6 +62,7 @@ void api_bump_config_epoch(struct api_call *c);
 void api_set_diagnostic_log_filter(struct api_call *c);
 void api_machine_info(struct api_call *c);
 void api_memory_stats(struct api_call *c);
+void api_task_dump(struct api_call *c);
 void api_spool_compact(struct api_call *c);
 void api_openapi(struct api_call *c);
 void api_rapidoc(struct api_call *c);

@@ -5,6 +5,7 @@
 #include "policy/host.h"
 #include "queue/intake.h"
 #include "rt/diag.h"
+#include "rt/fiber.h"
 #include "rt/metrics.h"
 #include <stdlib.h>
 #include "base/xalloc.h"
@@ -42,6 +43,12 @@ void api_metrics_json(struct api_call *c)
 {
 	c->resp->content_type = SLICE("application/json; charset=utf-8");
 	metrics_put_json(&c->resp->body, prefix_of(c));
+}
+
+void api_task_dump(struct api_call *c)
+{
+	c->resp->content_type = SLICE("text/plain; charset=utf-8");
+	rt_fibers_dump(&c->resp->body);
 }
 
 void api_bump_config_epoch(struct api_call *c)

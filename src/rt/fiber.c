@@ -256,7 +256,7 @@ static void park(struct rt_shard *s, struct rt_fiber *f)
 	context_switch(&f->ctx, &s->loop_ctx);
 }
 
-int fiber_wait_commit(int64_t timeout_ms)
+int fiber_wait_commit(int64_t timeout_ms, const char *what, int fd)
 {
 	struct rt_fiber *f = self();
 	struct rt_shard *s = f->shard;
@@ -265,6 +265,9 @@ int fiber_wait_commit(int64_t timeout_ms)
 
 	assert(nowait_depth == 0 && "waiting with a short lock held");
 	assert(st != WAIT_NONE);
+	f->waits_for = what;
+	f->waits_since_ms = s->now_ms;
+	f->waits_fd = fd;
 	if (st == WAIT_OPEN && atomic_load(&f->canceled)) {
 		fiber_wake(f, n, WOKEN_CANCEL);
 	} else if (st == WAIT_OPEN || st == WAIT_SHIELDED) {
@@ -333,7 +336,7 @@ int rt_sleep_ms(int64_t ms)
 		return rc;
 	int64_t until = f->shard->now_ms + ms;
 	fiber_wait_prepare(false);
-	rc = fiber_wait_commit(ms);
+	rc = fiber_wait_commit(ms, "time to pass", -1);
 	/* its own time is over, unless a deadline came before it */
 	if (rc == -E_TIMEOUT && f->shard->now_ms >= until && nearest_deadline(f) > f->shard->now_ms) {
 		err_clear();

@@ -23,7 +23,7 @@
  *
  * The cause text (err_text) is one buffer a shard; a fiber keeps a copy while another runs, and only if there is a text.
  *
- * script/gdb/fibers.py shows them in gdb.
+ * rt_fibers_dump shows them in a running program, script/gdb/fibers.py in gdb with their calls.
  *
  * Thread:  rt_fiber_cancel, _ref, _unref, _join and rt_fiber_spawn_on from any; the rest on the fiber's own shard.
  * Memory:  a fiber is freed when it has ended and its last reference is gone.
@@ -53,6 +53,9 @@ size_t rt_fiber_stack_left(void);		/* bytes below the current stack pointer; SIZ
 int rt_check(void) WARN_UNUSED;			/* 0, -E_CANCELED or -E_TIMEOUT, without waiting */
 int rt_yield(void);				/* Yields to whoever else can run. */
 int rt_sleep_ms(int64_t ms) WARN_UNUSED;	/* Yields. 0 after MS */
+
+struct buf;
+void rt_fibers_dump(struct buf *b);		/* a line for each, for people: name, state, what it waits for and since when. Yields. */
 
 struct rt_deadline {
 	int64_t at_ms;

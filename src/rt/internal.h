@@ -50,6 +50,9 @@ struct rt_fiber {
 	struct list all;
 	struct list ready;		/* run queue, or waiting for a stack */
 	struct rt_timer timer;
+	const char *waits_for;		/* a literal, for diagnostics; since when, and on which descriptor (-1: none) */
+	int64_t waits_since_ms;
+	int waits_fd;
 	struct rt_deadline *deadline;
 	int shields;
 	uint32_t immediate;		/* operations since the fiber last waited */
@@ -105,7 +108,8 @@ struct rt_fiber *fiber_create(struct rt_shard *s, const char *name, rt_fiber_cb 
 void fiber_run(struct rt_shard *s, struct rt_fiber *f);	/* from the loop */
 void fiber_adopt(struct rt_shard *s, struct rt_fiber *f);	/* a new fiber has arrived on its shard */
 uint64_t fiber_wait_prepare(bool shielded);
-int fiber_wait_commit(int64_t timeout_ms);			/* Yields. 0, -E_TIMEOUT, -E_CANCELED */
+/* WHAT is waited for (a literal) and FD (-1: none) are told in dumps. Yields. 0, -E_TIMEOUT, -E_CANCELED */
+int fiber_wait_commit(int64_t timeout_ms, const char *what, int fd);
 void fiber_forget_timeout(void);				/* the wait that just timed out has succeeded all the same */
 bool fiber_wake(struct rt_fiber *f, uint64_t wait, enum wait_state why); /* any thread; whether this call woke it */
 void fiber_count_immediate(void);				/* Yields now and then, for who never has to wait */

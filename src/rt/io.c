@@ -124,7 +124,7 @@ static int fd_await(struct rt_io *io, struct poll_waiter *w, int64_t timeout_ms)
 	w->wait = fiber_wait_prepare(false);
 	if (w == &io->poll.reader)
 		fiber_idle_enter();
-	rc = fiber_wait_commit(timeout_ms);
+	rc = fiber_wait_commit(timeout_ms, w == &io->poll.reader ? "input" : "room for output", io->fd);
 	if (w == &io->poll.reader)
 		fiber_idle_leave();
 	w->fiber = NULL;

@@ -87,7 +87,7 @@ void rt_offload(void (*fn)(void *arg), void *arg)
 	f->deadline = NULL; /* not interrupted: ARG may be on this stack */
 	j.wait = fiber_wait_prepare(true);
 	submit(&j);
-	int rc = fiber_wait_commit(INT64_MAX);
+	int rc = fiber_wait_commit(INT64_MAX, "an offload thread", -1);
 	assert(rc == 0);
 	f->deadline = outer;
 	if (j.err_len)

@@ -27,7 +27,7 @@ static int wait_once(int fd, int events, int64_t timeout_ms)
 		return rc;
 	slot.reader.fiber = slot.writer.fiber = rt_fiber_self();
 	slot.reader.wait = slot.writer.wait = fiber_wait_prepare(false);
-	rc = fiber_wait_commit(timeout_ms);
+	rc = fiber_wait_commit(timeout_ms, "a descriptor", fd);
 	epoll_ctl(s->epoll_fd, EPOLL_CTL_DEL, fd, NULL);
 	return rc;
 }
@@ -134,7 +134,7 @@ static int listener_await(struct rt_listener *l)
 	while (rc == 0 && !l->poll.readable) {
 		l->poll.reader.fiber = rt_fiber_self();
 		l->poll.reader.wait = fiber_wait_prepare(false);
-		rc = fiber_wait_commit(INT64_MAX);
+		rc = fiber_wait_commit(INT64_MAX, "a connection to accept", -1);
 		l->poll.reader.fiber = NULL;
 	}
 	return rc;

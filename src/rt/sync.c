@@ -47,14 +47,14 @@ void rt_cond_init(struct rt_cond *c)
 	list_init(&c->waiters);
 }
 
-int rt_cond_wait(struct rt_cond *c, struct rt_lock *l, int64_t timeout_ms)
+static int cond_wait(struct rt_cond *c, struct rt_lock *l, int64_t timeout_ms, const char *what)
 {
 	struct waiter w = { .fiber = rt_fiber_self() };
 
 	w.wait = fiber_wait_prepare(false);
 	list_push(&c->waiters, &w.node);
 	rt_unlock(l);
-	int rc = fiber_wait_commit(timeout_ms);
+	int rc = fiber_wait_commit(timeout_ms, what, -1);
 	rt_lock(l);
 	if (w.signaled) { /* even if a timer was faster: the signal is taken and must not be lost */
 		if (rc == -E_TIMEOUT)
@@ -63,6 +63,11 @@ int rt_cond_wait(struct rt_cond *c, struct rt_lock *l, int64_t timeout_ms)
 	}
 	list_remove(&w.node);
 	return rc;
+}
+
+int rt_cond_wait(struct rt_cond *c, struct rt_lock *l, int64_t timeout_ms)
+{
+	return cond_wait(c, l, timeout_ms, "a signal");
 }
 
 static void signal_node(struct list *n)
@@ -123,7 +128,7 @@ int rt_promise_wait(struct rt_promise *p, void **value)
 
 	rt_lock(&p->lock);
 	while (!p->set && rc == 0)
-		rc = rt_cond_wait(&p->cond, &p->lock, INT64_MAX);
+		rc = cond_wait(&p->cond, &p->lock, INT64_MAX, "a result");
 	if (p->set) {
 		rc = p->rc;
 		if (value)
@@ -162,7 +167,7 @@ int rt_sem_wait(struct rt_sem *s)
 
 	rt_lock(&s->lock);
 	if (!try_locked(s))
-		rc = rt_cond_wait(&s->cond, &s->lock, INT64_MAX);
+		rc = cond_wait(&s->cond, &s->lock, INT64_MAX, "its turn");
 	rt_unlock(&s->lock);
 	return rc;
 }

@@ -1,0 +1,30 @@
+"""HTTP endpoints beyond what the recorded cases show."""
+import json, re
+from kumotest import BASE, wait_for
+
+
+def test_task_dump(kumod, sink):
+    """A line for each fiber: what it is, what it waits for, since when and for how long at most."""
+    s = sink(lambda verb, line: "hang" if verb == "DOT" else None)
+    k = kumod(BASE + "kumo.on('smtp_server_ehlo', function(domain) if domain == 'slow' then kumo.sleep(5) end end)\n", sink_port=s.port)
+    idle, slow = k.client(), k.client()
+    idle.cmd("EHLO source.example")
+    assert idle.mail().startswith("250")
+    slow.send("EHLO slow\r\n")
+    peer = "127.0.0.1:%d" % idle.s.getsockname()[1]
+    want = [r"smtp session +waiting for input \(peer %s\), since \d+\.\d{3} s, for at most \d+\.\d{3} s more" % re.escape(peer),
+            r"smtp session +waiting for time to pass, since [01]\.\d{3} s, for at most [345]\.\d{3} s more",
+            r"dispatcher +waiting for input \(peer 127\.0\.0\.1:%d\), since " % s.port,
+            r"http_listener +waiting for a connection to accept, since ",
+            r"offload threads: \d+, \d+ idle, \d+ jobs"]
+    text = ""
+
+    def seen():
+        nonlocal text
+        status, text = k.http("GET", "/api/admin/task-dump")
+        return status == 200 and all(re.search(w, text) for w in want)
+    assert wait_for(seen, 3), text
+    shards = re.findall(r"^shard \d+: (\d+) fibers", text, re.M)
+    assert sum(map(int, shards)) == sum(line.startswith("  ") for line in text.splitlines())
+    idle.close()
+    slow.close()
