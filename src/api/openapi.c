@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "api/openapi.h"
 #include "kumo_version.h"
+#include "rapidoc_html.h"
 
 /* --- the notation ------------------------------------------------------------------------------------------------------ */
 
@@ -348,15 +349,11 @@ void api_openapi(struct api_call *c)
 	api_openapi_put(&c->resp->body, api_endpoints(), api_process_kind());
 }
 
-/* A list without foreign scripts: what a browser shows here must not come from elsewhere. */
+/* The page may load nothing from elsewhere and talk to nobody but us. */
 void api_rapidoc(struct api_call *c)
 {
-	struct buf *b = &c->resp->body;
-
 	c->resp->content_type = SLICE("text/html; charset=utf-8");
-	buf_printf(b, "<!doctype html>\n<html><head><meta charset=\"utf-8\"><title>%s: HTTP API</title></head>\n<body><h1>HTTP API of %s</h1>\n"
-		      "<p><a href=\"/api-docs/openapi.json\">OpenAPI document</a></p>\n<table>\n", api_process_kind(), api_process_kind());
-	for (const struct api_endpoint *e = api_endpoints(); e->method; e++)
-		buf_printf(b, "<tr><td>%s</td><td><code>%s</code></td><td>%s</td></tr>\n", e->method, e->path, e->summary);
-	buf_lit(b, "</table></body></html>\n");
+	buf_lit(&c->resp->headers, "content-security-policy: default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; "
+				   "form-action 'none'; base-uri 'none'; frame-ancestors 'none'\r\n");
+	buf_put(&c->resp->body, RAPIDOC_HTML, sizeof RAPIDOC_HTML - 1);
 }

@@ -1,5 +1,5 @@
 """HTTP endpoints beyond what the recorded cases show."""
-import json, re
+import http.client, json, re
 from kumotest import BASE, wait_for
 
 
@@ -28,3 +28,18 @@ def test_task_dump(kumod, sink):
     assert sum(map(int, shards)) == sum(line.startswith("  ") for line in text.splitlines())
     idle.close()
     slow.close()
+
+
+def test_rapidoc_brings_nothing_from_elsewhere(kumod):
+    k = kumod(BASE)
+    c = http.client.HTTPConnection("127.0.0.1", k.ports["http"], timeout=30)
+    c.request("GET", "/rapidoc")
+    r = c.getresponse()
+    page = r.read().decode()
+    assert r.status == 200 and r.getheader("content-type") == "text/html; charset=utf-8"
+    assert "default-src 'none'" in r.getheader("content-security-policy") and "connect-src 'self'" in r.getheader("content-security-policy")
+    assert re.findall(r"""(?:src|href|action)=["']([^"']*)""", page) == ["/api-docs/openapi.json"]
+    assert "://" not in page and "@import" not in page
+    assert 'fetch("/api-docs/openapi.json")' in page
+    doc = json.loads(k.http("GET", "/api-docs/openapi.json")[1])
+    assert {"get"} == set(doc["paths"]["/api/admin/task-dump"]) and "/rapidoc" not in doc["paths"]
