@@ -189,13 +189,72 @@ static int fire_requeue(struct msg *m, const struct smtp_response *why, const st
 	return rc;
 }
 
-static void keep_in_spool(struct msg *m, const char *what)
+/* --- set aside: a message whose queue cannot be told now (its envelope cannot be read, the policy fails) ------------------------------------------ */
+
+#define ASIDE_MS 5000		/* until it is tried again */
+static struct {
+	struct rt_lock lock;
+	struct list msgs;
+	size_t n;
+	bool running;
+} aside = { .lock = RT_LOCK_INIT(RANK_LEAF), .msgs = { &aside.msgs, &aside.msgs } };
+
+static size_t aside_take(struct list *to)
 {
-	diag_error("kumo.queue", "%s: %s; a message stays in the spool until restart", what, err_text());
-	if (msg_save(m) < 0)
-		diag_error("kumo.queue", "and could not be saved: %s", err_text());
+	list_init(to);
+	rt_lock(&aside.lock);
+	size_t n = aside.n;
+	list_splice(to, &aside.msgs);
+	aside.n = 0;
+	aside.running &= n > 0;
+	rt_unlock(&aside.lock);
+	return n;
+}
+
+static void aside_fiber(void *arg)
+{
+	struct list msgs, *l;
+	size_t n;
+	while (rt_sleep_ms(ASIDE_MS) == 0 && !queue_stopping() && (n = aside_take(&msgs)) > 0) {
+		diag_info("kumo.queue", "trying again to put %zu messages into their queues", n);
+		while ((l = list_pop(&msgs)))
+			sched_reinsert(msg_from_link(LIST_ENTRY(l, struct msg_link, node)), context_of(WHY_NAME_FAILED));
+	}
+}
+
+static void save_and_forget(struct msg *m)
+{
+	if ((msg_flags(m) & (MSG_META_DIRTY | MSG_DATA_DIRTY)) && msg_save(m) < 0)
+		diag_error("kumo.queue", "a message could not be saved while stopping: %s", err_text());
 	msg_unref(&m);
 }
+
+void requeue_stop(void)
+{
+	struct list msgs, *l;
+	aside_take(&msgs);
+	while ((l = list_pop(&msgs)))
+		save_and_forget(msg_from_link(LIST_ENTRY(l, struct msg_link, node)));
+}
+
+static void set_aside(struct msg *m, const char *what)
+{
+	if (queue_stopping()) {
+		save_and_forget(m);
+		return;
+	}
+	rt_lock(&aside.lock);
+	bool first = aside.n++ == 0, start = !aside.running;
+	list_push(&aside.msgs, &msg_link(m)->node);
+	aside.running = true;
+	rt_unlock(&aside.lock);
+	if (first)
+		diag_error("kumo.queue", "%s: %s; the message, and others of which this is true, is tried again every %d s", what, err_text(), ASIDE_MS / 1000);
+	if (start)
+		rt_fiber_spawn("set aside", aside_fiber, NULL);
+}
+
+/* ------------------------------------------------------------------------------------------------------------------------------------------------------ */
 
 static void requeue_shielded(struct msg *m, bool increment, int64_t delay_ms, const struct smtp_response *why, struct queue_context ctx)
 {
@@ -203,7 +262,7 @@ static void requeue_shielded(struct msg *m, bool increment, int64_t delay_ms, co
 	struct sched_queue *q;
 
 	if (msg_queue_name(m, &name) < 0) {
-		keep_in_spool(m, "queue name of a message to be requeued");
+		set_aside(m, "queue name of a message to be requeued");
 		goto out;
 	}
 	if (!queue_stopping() && policy_event_wanted(&EV_REQUEUE)) {
@@ -222,7 +281,7 @@ static void requeue_shielded(struct msg *m, bool increment, int64_t delay_ms, co
 		}
 	}
 	if (sched_get(buf_view(&name), &q) < 0) {
-		keep_in_spool(m, "configuration of a queue");
+		set_aside(m, "configuration of a queue");
 		goto out;
 	}
 	sched_requeue_into(q, m, increment, delay_ms, ctx);
@@ -247,9 +306,9 @@ void sched_reinsert(struct msg *m, struct queue_context ctx)
 	struct rt_shield sh;
 	rt_shield_enter(&sh);
 	if (msg_queue_name(m, &name) < 0) {
-		keep_in_spool(m, "queue name of a message");
+		set_aside(m, "queue name of a message");
 	} else if (sched_get(buf_view(&name), &q) < 0) {
-		keep_in_spool(m, "configuration of a queue");
+		set_aside(m, "configuration of a queue");
 	} else {
 		sched_insert_or_report(q, m, ctx);
 		sched_unref(&q);

@@ -396,6 +396,7 @@ void sched_stop(void)
 {
 	size_t n, k, failed = 0;
 	drains_wait();
+	requeue_stop();
 	struct sched_queue **all = sched_all(&n);
 	for (size_t i = 0; i < n; i++) {
 		struct msg **m = sched_drain(all[i], &k);

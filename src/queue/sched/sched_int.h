@@ -25,3 +25,4 @@ void sched_expire(struct msg *m, const struct conf *conf, struct slice site, str
 /* Register their events. */
 void promote_init(void);
 void requeue_init(void);
+void requeue_stop(void);		/* saves and forgets what was set aside */
