@@ -1,9 +1,23 @@
-import os, sys
+import os, shutil, subprocess, sys
 
 import pytest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
 import kumotest
+
+
+@pytest.fixture
+def preload(tmp_path):
+    """Compiles the source of a library to be preloaded; its path, or a skip."""
+    def make(source):
+        if shutil.which("cc") is None:
+            pytest.skip("no C compiler")
+        if "asan" in os.environ.get("BIN_DIR", ""):
+            pytest.skip("the sanitizers' library must be loaded first")
+        so = str(tmp_path / "shim.so")
+        subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", so, source, "-ldl", "-lpthread"], check=True)
+        return so
+    return make
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 A preloaded library (lost_cache_shim.c) writes down what the daemon does to its spool. At random moments a disk is made of that as a journaling file
 system would leave it: names in order, at least up to the last sync that was over; contents of files up to their own last sync, and of what
 came after it nothing, all, or a random part. A daemon is started on each such disk. That the operating system's sync reaches the platter is assumed."""
-import os, random, shutil, signal, struct, subprocess, threading, time
+import os, random, shutil, signal, struct, threading, time
 import pytest
 from kumotest import BASE, Kumod, wait_for
 
@@ -93,29 +93,18 @@ class Disk:
                     h.write(self.content(f, kept, rng))
 
 
-@pytest.fixture
-def shim(tmp_path):
-    if shutil.which("cc") is None:
-        pytest.skip("no C compiler")
-    so = str(tmp_path / "shim.so")
-    subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", so, HERE + "/lost_cache_shim.c", "-ldl", "-lpthread"], check=True)
-    return so
-
-
 @pytest.mark.parametrize("kind", ["RocksDB", "LocalDisk"])
-def test_power_is_lost(kumod, sink, shim, tmp_path, kind):
+def test_power_is_lost(kumod, sink, preload, tmp_path, kind):
     rng = random.Random(kind)
     # half of the recipients are delivered, so that the spool sees removals too
     first, second = sink(lambda verb, line: "451 4.3.0 later" if verb == "RCPT" and "keep" in line else None), sink()
-    preload = {"LD_PRELOAD": shim, "SHIM_LOG": str(tmp_path / "log")}
-    if "asan" in os.environ.get("BIN_DIR", ""):
-        pytest.skip("the sanitizers' library must be loaded first")
+    env = {"LD_PRELOAD": preload(HERE + "/lost_cache_shim.c"), "SHIM_LOG": str(tmp_path / "log")}
     base = str(tmp_path / "first")
     os.mkdir(base)
-    preload["SHIM_ROOT"] = base + "/spool"
+    env["SHIM_ROOT"] = base + "/spool"
     # small buffers, so that RocksDB flushes and rolls its logs meanwhile
     text = "SPOOL = { kind = '%s', flush = true%s }; QUEUE = { retry_interval = '%%s' }; PATH = { max_ready = 1000000 }\n" % (kind, ", rocks_params = { write_buffer_size = 65536 }" if kind == "RocksDB" else "") + BASE.replace("%", "%%")
-    k = Kumod(text % "20m", sink_port=first.port, dir=base, env=preload)
+    k = Kumod(text % "20m", sink_port=first.port, dir=base, env=env)
     seen, stop = [], threading.Event()
 
     def load(name):

@@ -220,10 +220,10 @@ class Kumod:
         r = c.getresponse()
         return r.status, r.read().decode()
 
-    def metric(self, name, **labels):
+    def metric(self, family, **labels):
         """The value of a metric whose labels include these; None when there is none."""
         for line in self.http("GET", "/metrics")[1].splitlines():
-            m = re.match(r"%s(?:\{(.*)\})? (\S+)$" % re.escape(name), line)
+            m = re.match(r"%s(?:\{(.*)\})? (\S+)$" % re.escape(family), line)
             if m and all('%s="%s"' % kv in (m[1] or "") for kv in labels.items()):
                 return float(m[2])
 

@@ -181,7 +181,9 @@ static void refresh_path(struct dispatcher *d)
 static bool queue_suspended(struct dispatcher *d)
 {
 	enum queue_reason why;
-	if (admin_ready_suspended(d->rq->name, NULL, NULL))
+	if (spool_delivery_suspension_reason())
+		why = WHY_SPOOL;
+	else if (admin_ready_suspended(d->rq->name, NULL, NULL))
 		why = WHY_READY_SUSPENDED;
 	else if (source_suspended_ms(d->rq->source_name) > 0)
 		why = WHY_SOURCE;

@@ -31,11 +31,12 @@ static bool held_by_spool(struct sched_queue *q, struct msg *m)
 	if (!reason)
 		return false;
 	struct buf b = { 0 };
-	buf_printf(&b, "KumoMTA internal: delivery is suspended: %s", reason);
-	struct log_event ev = record_of(LOG_TRANSIENT_FAILURE, m, q->name, response_of(451, 302, buf_view(&b)));
+	buf_printf(&b, "KumoMTA internal: delivery suspended: spool unhealthy: %s", reason);
+	struct smtp_response r = response_of(451, 404, buf_view(&b));
+	struct log_event ev = record_of(LOG_DELAYED, m, q->name, r);
 	record_write(&ev);
+	sched_requeue(m, true, -1, &r, context_with(context_of(WHY_SPOOL), WHY_LOGGED));
 	buf_fini(&b);
-	sched_wait_jitter(q, m, 60000, context_with(context_of(WHY_SPOOL), WHY_LOGGED));
 	return true;
 }
 
