@@ -76,26 +76,48 @@ void source_failed(const struct source_opts *s, enum source_failure kind)
 		diag_warn("kumo.queue", "egress source %.*s is suspended for %lld s (%s)", SLICE_ARG(s->name), (long long)(rule->duration / 1000000000), NAMES[kind]);
 }
 
-int64_t source_suspended_ms(struct slice source)
+/* With the lock held: how long from NOW; ends what is over. */
+static int64_t left_ms(struct source_state *s, int64_t now, bool *ended)
 {
-	int64_t now = rt_now_ms(), left = 0;
-	bool ended = false;
-	if (!atomic_load_explicit(&any_suspended, memory_order_relaxed))
-		return 0;
-	rt_lock(&health.lock);
-	struct source_state *s = map_get(&health.sources, source);
-	for (int i = 0; s && i < SOURCE_FAILURE_KINDS; i++) {
+	int64_t left = 0;
+	for (int i = 0; i < SOURCE_FAILURE_KINDS; i++) {
 		struct rule_state *st = &s->rules[i];
 		if (st->until_ms > now) {
 			left = MAX(left, st->until_ms - now);
 		} else if (st->until_ms) {
 			st->until_ms = 0;
-			ended = true;
+			*ended = true;
 			metric_set(st->metrics.suspended, 0);
 		}
 	}
+	*ended &= left == 0;
+	return left;
+}
+
+int64_t source_suspended_ms(struct slice source)
+{
+	bool ended = false;
+	if (!atomic_load_explicit(&any_suspended, memory_order_relaxed))
+		return 0;
+	rt_lock(&health.lock);
+	struct source_state *s = map_get(&health.sources, source);
+	int64_t left = s ? left_ms(s, rt_now_ms(), &ended) : 0;
 	rt_unlock(&health.lock);
-	if (ended && !left)
+	if (ended)
 		diag_info("kumo.queue", "egress source %.*s is no longer suspended", SLICE_ARG(source));
 	return left;
+}
+
+int source_health_collect(struct metric_family *f)
+{
+	struct map_iter it = { 0 };
+	rt_lock(&health.lock);
+	while (map_next(&health.sources, &it)) {
+		bool ended = false;
+		left_ms(it.value, rt_now_ms(), &ended);
+		if (ended)
+			diag_info("kumo.queue", "egress source %.*s is no longer suspended", SLICE_ARG(it.key));
+	}
+	rt_unlock(&health.lock);
+	return 0;
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "queue/qmetrics.h"
+#include "queue/health.h"
 #include <stdatomic.h>
 #include "base/buf.h"
 #include "rt/clock.h"
@@ -83,6 +84,7 @@ void qmetrics_init(void)
 		&CONNS_PROVIDER_POOL, &READY_COUNT, &READY_FULL, &QUEUED_PROVIDER, &QUEUED_PROVIDER_POOL, &WATCHDOG, &SCHED_COUNT,
 		&SCHED_DOMAIN, &SCHED_TENANT, &SCHED_TENANT_CAMPAIGN, &SCHED_TOTAL, &SCHED_QUEUES, &SCHED_MAINTAINERS, &RUNS[0], &RUNS[1] };
 	struct metric_family *const kept[] = { &LATENCY, &SOURCE_FAILURES, &SOURCE_SUSPENDED, &SOURCE_SUSPENSIONS };
+	SOURCE_SUSPENDED.collect = source_health_collect;
 	for (size_t i = 0; i < ARRAY_LEN(all); i++)
 		metric_register(all[i]);
 	for (size_t i = 0; i < ARRAY_LEN(kept); i++)

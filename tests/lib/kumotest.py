@@ -68,9 +68,10 @@ class Sink:
     """reply(verb, line) gives the answer: None for the usual one, 'close', or 'hang'."""
     USUAL = {"CONNECT": "220 sink", "MAIL": "250 2.1.0 ok", "RCPT": "250 2.1.5 ok", "DATA": "354 go", "DOT": "250 2.0.0 queued", "QUIT": "221 bye"}
 
-    def __init__(self, reply=None, caps=("PIPELINING", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES"), tls=None):
-        self.reply, self.caps, self.tls, self.messages, self.rcpts, self.commands, self.lock = reply or (lambda v, l: None), caps, tls, [], [], [], threading.Lock()
-        self.s = socket.create_server(("127.0.0.1", 0), backlog=1000)
+    def __init__(self, reply=None, caps=("PIPELINING", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES"), tls=None, addr=("127.0.0.1", 0)):
+        self.reply, self.caps, self.tls, self.messages, self.rcpts, self.commands, self.ciphers, self.lock = reply or (lambda v, l: None), caps, tls, [], [], [], [], threading.Lock()
+        self.open = self.most_open = 0
+        self.s = socket.create_server(addr, backlog=1000)
         self.port = self.s.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -90,23 +91,27 @@ class Sink:
         return r or default
 
     def _serve(self, k):
+        with self.lock:
+            self.open += 1
+            self.most_open = max(self.open, self.most_open)
         k.settimeout(60)
         k.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         with contextlib.suppress(OSError):
-            rcpts, mail = [], False
+            rcpts, mail, verb = [], False, ""
             self._answer(k, "CONNECT", "", self.USUAL["CONNECT"])
             f = k.makefile("rb")
-            for raw in f:
+            while raw := f.readline():       # STARTTLS puts another in its place
                 line = raw.decode("utf-8", "backslashreplace").rstrip("\r\n")
                 verb = re.split("[ :]", line)[0].upper()
                 with self.lock:
                     self.commands.append(line)
-                if verb == "EHLO":
+                if verb in ("EHLO", "LHLO"):
                     lines = ["sink"] + list(self.caps) + (["STARTTLS"] if self.tls else [])
                     self._answer(k, verb, line, "\n".join("250%s%s" % ("-" if i < len(lines) - 1 else " ", l) for i, l in enumerate(lines)))
                 elif verb == "STARTTLS" and self.tls:
                     self._answer(k, verb, line, "220 go")
                     k = self.tls.wrap_socket(k, server_side=True)
+                    self.ciphers.append(k.cipher())
                     f = k.makefile("rb")
                 elif verb == "RCPT" and not mail:
                     self._answer(k, verb, line, "503 5.5.1 MAIL first")
@@ -119,13 +124,16 @@ class Sink:
                             break
                         body += l
                     else:
-                        return
+                        raise OSError
                     if self._answer(k, "DOT", "", self.USUAL["DOT"]).startswith("2"):
                         with self.lock:
                             self.messages.append(body)
                             self.rcpts += rcpts
                     rcpts = []
                 else:
+                    if verb == "QUIT":
+                        with self.lock:
+                            self.open -= 1
                     r = self._answer(k, verb, line, self.USUAL.get(verb, "250 2.0.0 ok"))
                     if verb == "MAIL":
                         mail, rcpts = r.startswith("2"), []
@@ -134,6 +142,8 @@ class Sink:
                     if verb == "QUIT":
                         break
         k.close()
+        with self.lock:
+            self.open -= verb != "QUIT"
 
     def wait(self, n, timeout=20):
         return wait_for(lambda: len(self.messages) >= n, timeout)

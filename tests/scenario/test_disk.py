@@ -126,7 +126,7 @@ def test_reads_fail(kumod, sink, disk, kind):
     """What cannot be loaded now is tried again, without a restart."""
     state = {"ok": False}
     s = sink(lambda verb, line: None if state["ok"] or verb != "MAIL" else "451 4.3.0 not now")
-    k = start(kumod, s, disk, SPOOL % (kind, ", write_buffer_size = 65536") + BASE)
+    k = start(kumod, s, disk, SPOOL % (kind, ", write_buffer_size = 65536, limit_concurrent_loads = 1") + BASE)
     accepted = ["r%d@a.example" % i for i in range(5)]
     for a in accepted:
         assert k.client().mail(a).startswith("250")

@@ -244,7 +244,8 @@ static int fail_tls(struct dispatcher *d, enum path_tls want, int rc, const char
 		s->next = (size_t)(s->host - s->hosts);
 		return err_set(-rc, "%s: %s, will re-connect in the clear because opportunistic_tls_reconnect_on_failed_handshake=true", what, why);
 	}
-	return err_set(-rc, "%s: %s", what, why);
+	bool told = dispatch_path(d)->has_remember_broken_tls && !is_opportunistic(want);
+	return err_set(-rc, "%s: %s%s", what, why, told ? " (remember_broken_tls is set, but TLS is required)" : "");
 }
 
 static int hello_again(struct dispatcher *d, enum path_tls want, const char *status)

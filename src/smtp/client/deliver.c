@@ -89,7 +89,7 @@ static int transact(struct delivery *v, bool *theirs)
 		return 0;
 	}
 	struct smtp_response ours = our_answer(v, &r);
-	v->break_connection = r.how == SMTP_SENT_TIMEOUT;
+	v->break_connection = true;	/* there is none left */
 	v->answers = arena_alloc(v->a, v->n * sizeof *v->answers);
 	for (uint32_t i = 0; i < v->n; i++)
 		v->answers[i] = ours;
