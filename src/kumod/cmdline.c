@@ -48,6 +48,14 @@ static _Noreturn void usage_error(const char *fmt, ...)
 	exit(2);
 }
 
+static const char EXAMPLES[] =
+    "Examples:\n"
+    "  kumod --policy init.lua --user kumod              run it; as root it keeps the right to use ports below 1024\n"
+    "  kumod --policy init.lua --user kumod --validate   check it\n"
+    "  kumod --policy tool.lua --script -- one two       run a script, with two arguments\n"
+    "  KUMOD_LOG=debug kumod --policy init.lua           say more; it is a filter like info,kumod::smtp_server=debug\n"
+    "  kill -TERM PID                                    stop it; deliveries under way end, the rest stays in the spool\n";
+
 static void print_help(void)
 {
 	printf("KumoMTA mail server\n\nUsage: kumod [OPTIONS] [-- <SCRIPT_ARGS>...]\n\nArguments:\n  [SCRIPT_ARGS]...\n          What is passed to the script's event 'main'\n\nOptions:\n");
@@ -56,6 +64,7 @@ static void print_help(void)
 		const char *letter = i == OPT_HELP ? "-h, " : i == OPT_VERSION ? "-V, " : "    ";
 		printf("  %s%s%s%s%s\n          %s\n\n", letter, o->name, o->value ? " <" : "", o->value ? o->value : "", o->value ? ">" : "", o->help);
 	}
+	fputs(EXAMPLES, stdout);
 }
 
 static enum opt_id find_option(const char *arg, size_t len)

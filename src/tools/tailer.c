@@ -23,7 +23,11 @@ static const char HELP[] =
     "      --batch-size <BATCH_SIZE>        After how many records the position is stored, at the latest [default: 1000]\n"
     "      --batch-latency <BATCH_LATENCY>  After how long the position is stored, at the latest [default: 1s]\n"
     "      --tail                           Begin with the newest segment; neither use nor store a position\n"
-    "  -h, --help                           Print help\n";
+    "  -h, --help                           Print help\n\n"
+    "It waits for more until Ctrl-C. Without --tail the position is stored beside the segments, and the next run goes on from there.\n\n"
+    "Examples:\n"
+    "  tailer --tail /var/log/kumomta                            look at what happens now\n"
+    "  tailer --checkpoint billing /var/log/kumomta | billing    feed the records to a program\n";
 
 struct options {
 	const char *pattern, *checkpoint, *batch_size, *batch_latency, *directory;

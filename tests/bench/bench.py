@@ -60,13 +60,13 @@ def show(row):
 
 
 def main():
-    ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    ap.add_argument("--quick", action="store_true")
-    ap.add_argument("--json", metavar="FILE")
-    ap.add_argument("--case", action="append", default=[])
-    ap.add_argument("--list", action="store_true")
-    ap.add_argument("--no-postfix", action="store_true")
-    ap.add_argument("--bin", default=os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "build", "bin"))
+    ap = argparse.ArgumentParser(prog="script/bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    ap.add_argument("--quick", action="store_true", help="the main cases only")
+    ap.add_argument("--json", metavar="FILE", help="write the numbers there too")
+    ap.add_argument("--case", metavar="NAME", action="append", default=[], help="only this one; may be repeated")
+    ap.add_argument("--list", action="store_true", help="names of the cases")
+    ap.add_argument("--no-postfix", action="store_true", help="leave the peer out")
+    ap.add_argument("--bin", metavar="DIR", help="the programs to measure, else build/bin", default=os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "build", "bin"))
     a = ap.parse_args()
     if a.list:
         print("\n".join(list(RELAY) + list(extra.CASES)))
