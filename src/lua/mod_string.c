@@ -176,17 +176,17 @@ static int fn_trim_end(lua_State *L) { return trim(L, false, true); }
 
 static int replace(lua_State *L, struct slice s, struct slice from, struct slice to, int64_t limit)
 {
-	struct buf b = { 0 };
+	luaL_Buffer out;	/* Lua's own: it is bounded by what the state may hold */
 	size_t done = 0, look = 0;
+	luaL_buffinit(L, &out);
 	for (size_t at; limit > 0 && (at = find_from(s, look, from)) != SIZE_MAX; limit--) {
-		buf_put(&b, s.ptr + done, at - done);
-		buf_slice(&b, to);
+		luaL_addlstring(&out, s.ptr + done, at - done);
+		luaL_addlstring(&out, to.ptr, to.len);
 		done = at + from.len;
 		look = from.len ? done : at + (at < s.len ? char_len(s, at) : 1);
 	}
-	buf_put(&b, s.ptr + done, s.len - done);
-	lua_pushlstring(L, b.ptr ? b.ptr : "", b.len);
-	buf_fini(&b);
+	luaL_addlstring(&out, s.ptr + done, s.len - done);
+	luaL_pushresult(&out);
 	return 1;
 }
 

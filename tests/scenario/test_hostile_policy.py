@@ -10,6 +10,7 @@ BODIES = {
     "a finalizer that is called when the state is closed": "KEPT = setmetatable({}, { __gc = function() while true do end end }) error 'on purpose'",
     "texts without end": "local t = {} while true do t[#t + 1] = ('x'):rep(1e6) .. #t end",
     "one text": "LARGE = ('x'):rep(1e9) .. ''",
+    "much for nothing": "kumo.string.replace(('a'):rep(1e6), '', ('b'):rep(1e6))",
     "a file without end": "io.open('/dev/zero'):read('a')",
 }
 POLICY = BASE + r'''
