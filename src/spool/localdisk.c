@@ -23,6 +23,7 @@
 #define LEVEL_2 5	/* length of aa/bb */
 #define LEVEL_3 8
 #define LEVEL_4 11
+#define FILE_MAX (INT64_C(1) << 31)	/* of a message; what is larger is damage */
 #define SPARE_MAX 512
 
 struct local {
@@ -320,7 +321,7 @@ static int local_write(struct store *s, struct store_write *w, size_t n, bool sy
 
 static int read_file(struct local *l, const char *name, char **data, size_t *len)
 {
-	int fd = openat(l->data_fd, name, O_RDONLY | O_CLOEXEC);
+	int fd = openat(l->data_fd, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);	/* a pipe must not keep us */
 	struct stat st;
 	if (fd < 0 || fstat(fd, &st) != 0) {
 		int rc = err_errno(E_IO, "failed to load %s/data/%s", l->store.path, name);
@@ -328,18 +329,23 @@ static int read_file(struct local *l, const char *name, char **data, size_t *len
 			close(fd);
 		return rc;
 	}
+	if (!S_ISREG(st.st_mode) || st.st_size > FILE_MAX) {
+		close(fd);
+		return err_set(E_IO, "failed to load %s/data/%s: it is %s", l->store.path, name, S_ISREG(st.st_mode) ? "too large for a message" : "no file");
+	}
 	size_t size = (size_t)st.st_size, got = 0;
-	*data = xmalloc(size + 1);
+	char *text = xmalloc(size + 1);
 	ssize_t n = 1;
-	while (got < size && ((n = read(fd, *data + got, size - got)) > 0 || (n < 0 && errno == EINTR)))
+	while (got < size && ((n = read(fd, text + got, size - got)) > 0 || (n < 0 && errno == EINTR)))
 		got += n > 0 ? (size_t)n : 0;
 	int rc = n < 0 ? err_errno(E_IO, "failed to load %s/data/%s", l->store.path, name) : 0;
 	close(fd);
 	if (rc < 0) {
-		free(*data);
+		free(text);
 		return rc;
 	}
-	(*data)[got] = '\0';
+	text[got] = '\0';
+	*data = text;
 	*len = got;
 	return 0;
 }

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <cmocka.h>
 #include "base/xalloc.h"
@@ -219,6 +220,39 @@ static void test_stored_again(void **state)
 	}
 }
 
+/* What is no file, or is too large for a message, stands where an envelope should. */
+static void test_not_a_file(void **state)
+{
+	struct msg *m[4];
+	assert_int_equal(open_both(SPOOL_LOCAL_DISK, false), 0);
+	for (int i = 0; i < 4; i++) {
+		m[i] = make(i);
+		assert_int_equal(msg_save(m[i]), 0);
+	}
+	spool_fini();
+	for (int i = 0; i < 3; i++) {
+		struct buf id = { 0 };
+		char path[256];
+		uuid_put_simple(&id, msg_id(m[i]));
+		const char *h = buf_cstr(&id);
+		snprintf(path, sizeof path, "%s/meta/data/%.2s/%.2s/%.2s/%.2s/%s", dir, h, h + 2, h + 4, h + 6, h + 8);
+		assert_int_equal(i < 2 ? unlink(path) : truncate(path, INT64_C(1) << 40), 0);
+		if (i < 2)
+			assert_int_equal(i ? mkfifo(path, 0600) : mkdir(path, 0700), 0);
+		buf_fini(&id);
+	}
+	struct seen s = { 0 };
+	struct spool_walk w;
+	assert_int_equal(open_both(SPOOL_LOCAL_DISK, false), 0);
+	assert_int_equal(spool_enumerate(take, &s, &w), 0);
+	assert_int_equal(w.found, 1);
+	assert_int_equal(w.damaged, 3);
+	drop_seen(&s);
+	spool_fini();
+	for (int i = 0; i < 4; i++)
+		msg_unref(&m[i]);
+}
+
 static void test_refusals(void **state)
 {
 	assert_int_equal(spool_start(), -E_NOENT);
@@ -344,7 +378,7 @@ static void run(void *arg)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, new_dir, end_dir)
 	const struct CMUnitTest tests[] = { T(test_rocks), T(test_rocks_flush), T(test_local), T(test_local_flush), T(test_leftovers), T(test_stored_again),
-		T(test_refusals), T(test_locked), T(test_samples) };
+		T(test_not_a_file), T(test_refusals), T(test_locked), T(test_samples) };
 	failed = cmocka_run_group_tests(tests, NULL, NULL);
 }
 
