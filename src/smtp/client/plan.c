@@ -11,19 +11,43 @@ static void host_add(struct smtp_session *s, struct slice name, struct netaddr a
 	s->hosts[s->n_hosts++] = (struct candidate){ .name = xmemdup0(name.ptr, name.len), .addr = addr, .secure = secure };
 }
 
-/* A name, "name:port" or "[address]" of mx_list. */
+/* "[address]" or "[IPv6:address]" (RFC 5321 4.1.3), perhaps with ":port" behind it. */
+static int cut_literal(struct slice name, struct slice *label, struct netaddr *addr)
+{
+	ptrdiff_t end = slice_chr(name, ']');
+	struct slice ip = end < 0 ? SLICE("") : slice_sub(name, 1, (size_t)end - 1), port = end < 0 ? SLICE("") : slice_sub(name, (size_t)end + 1, SIZE_MAX);
+	uint64_t n = 0;
+
+	if (slice_starts_nocase(ip, SLICE("ipv6:")))
+		ip = slice_sub(ip, 5, SIZE_MAX);
+	if (ipaddr_parse(ip, &addr->ip) < 0)
+		return err_set(E_INVAL, "there is no address in square brackets");
+	if (port.len && (port.ptr[0] != ':' || slice_to_u64(slice_sub(port, 1, SIZE_MAX), &n) < 0 || n > UINT16_MAX))
+		return err_set(E_INVAL, "`%.*s` is no port", SLICE_ARG(port));
+	addr->port = (uint16_t)n;
+	*label = slice_sub(name, 0, (size_t)end + 1);
+	return 0;
+}
+
+/* A host's name or its address, with a port or without, as an entry of mx_list. */
 static int add_name(struct dispatcher *d, struct slice name, bool trusted)
 {
 	struct smtp_session *s = d->state;
 	struct netaddr addr = { 0 };
 	struct slice label = name;
 	struct dns_addrs found;
-	int rc;
+	int rc = 0;
 
-	if (!dns_split_port(name, &label, &addr.port))
+	if (name.len && name.ptr[0] == '[')
+		rc = cut_literal(name, &label, &addr);
+	else if (!dns_split_port(name, &label, &addr.port))
 		label = name;
-	if (label.len && label.ptr[0] == '[' && ipaddr_parse(label, &addr.ip) == 0) {
-		host_add(s, label, addr, trusted);
+	if (rc < 0) {
+		err_prefix("resolving mx_list entry %.*s", SLICE_ARG(name));
+		return rc;
+	}
+	if (addr.ip.family || ipaddr_parse(label, &addr.ip) == 0) {
+		host_add(s, label, addr, false);	/* no name to ask TLSA records of */
 		return 0;
 	}
 	rc = dns_lookup_ip(NULL, label, (enum ip_strategy)dispatch_path(d)->ip_lookup_strategy, &found);
