@@ -136,9 +136,9 @@ void draft_load_headers(struct log_draft *d)
 	d->headers = all;
 }
 
-/* --- selections: names, or prefixes that end in '*' */
+/* --- selections: names, or prefixes that end in '*'. Null counts as unset, but a prefix takes it along. */
 
-static bool selected(const struct opt_list *names, struct slice key, bool nocase)
+static bool selected(const struct opt_list *names, struct slice key, const struct val *v, bool nocase)
 {
 	const struct slice *list = names->items;
 	for (size_t i = 0; i < names->n; i++) {
@@ -147,7 +147,7 @@ static bool selected(const struct opt_list *names, struct slice key, bool nocase
 			want.len--;
 			if (nocase ? slice_starts_nocase(key, want) : slice_starts(key, want))
 				return true;
-		} else if (nocase ? slice_eq_nocase(key, want) : slice_eq(key, want)) {
+		} else if (v->type != VAL_NULL && (nocase ? slice_eq_nocase(key, want) : slice_eq(key, want))) {
 			return true;
 		}
 	}
@@ -160,7 +160,7 @@ static void put_selected(struct buf *b, const struct val *obj, const struct opt_
 	buf_putc(b, '{');
 	for (uint32_t i = 0; names->n > 0 && obj != NULL && obj->type == VAL_OBJ && i < obj->n; i++) {
 		const struct val_member *m = &obj->members[i];
-		if (!selected(names, m->key, nocase))
+		if (!selected(names, m->key, &m->val, nocase))
 			continue;
 		json_put_key(b, &first, m->key);
 		json_put(b, &m->val, JSON_COMPACT | JSON_SORTED);
@@ -173,7 +173,7 @@ void draft_meta(const struct log_draft *d, const struct opt_list *names, struct 
 	*out = val_obj();
 	for (uint32_t i = 0; d->meta->type == VAL_OBJ && i < d->meta->n; i++) {
 		const struct val_member *m = &d->meta->members[i];
-		if (m->val.type != VAL_NULL && selected(names, m->key, false))
+		if (m->val.type != VAL_NULL && selected(names, m->key, &m->val, false))
 			val_put(a, out, m->key, val_copy(a, &m->val));
 	}
 }

@@ -132,7 +132,7 @@ static void test_records(void **state)
 	uuid_put_simple(&b, msg_id(m));
 	memcpy(id, b.ptr, 32);
 	buf_fini(&b);
-#define TAIL "\"feedback_report\":null,\"meta\":{\"who\":{\"x\":1},\"tenant\":null},\"headers\":{\"Subject\":\"h\xc3\xa9\",\"X-One\":[\"1\",\"2\"]}"
+#define TAIL "\"feedback_report\":null,\"meta\":{\"who\":{\"x\":1}},\"headers\":{\"Subject\":\"h\xc3\xa9\",\"X-One\":[\"1\",\"2\"]}"
 	snprintf(want, sizeof want,
 	    "{\"type\":\"Reception\",\"id\":\"%s\",\"sender\":\"s@from.example\",\"recipient\":\"r@a.example\",\"queue\":\"a.example\",\"site\":\"\",\"size\":66,"
 	    "\"response\":{\"code\":250,\"enhanced_code\":null,\"content\":\"\",\"command\":null},\"peer_address\":{\"name\":\"source.example\",\"addr\":\"127.0.0.1\"},"
