@@ -41,8 +41,10 @@ static int connect_websocket(lua_State *L)
 	struct ws_stream *ws;
 	int rc = ws_stream_connect(url, CONNECT_MS, &ws, &answer);
 
-	if (rc < 0)
+	if (rc < 0) {
+		err_prefix("connecting to %s", url);
 		return policy_raise(L, rc == -E_TIMEOUT && rt_check() == 0 ? -E_IO : rc);
+	}
 	struct stream *s = xzalloc(sizeof *s);
 	s->refs = 1;
 	s->ws = ws;

@@ -1,5 +1,5 @@
 """Lua functions that talk to somebody: WebSockets to python3-websockets, transfers between two daemons, reports that a mail program reads."""
-import asyncio, email, http, ssl, subprocess, threading
+import asyncio, email, http, re, ssl, subprocess, threading
 
 import pytest
 from kumotest import BASE, Sink, run_kumod
@@ -142,7 +142,7 @@ def test_websocket_refusals(websockets):
   end
   print(try(kumo.http.connect_websocket))
 """ % w.port)
-    assert out[0] == "HTTP error: 404 Not Found"
+    assert re.fullmatch(r"connecting to ws://127.0.0.1:\d+: HTTP error: 404 Not Found", out[0])
     assert "expected a URL that begins with ws:// or wss://" in out[1]
     assert "refused" in out[2].lower()
     assert "nonsense" in out[3] and "a b" in out[4]
