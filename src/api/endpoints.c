@@ -28,7 +28,7 @@ const struct api_endpoint KUMOD_ENDPOINTS[] = {
 	{ "POST", ADMIN "set_diagnostic_log_filter/v1", api_set_diagnostic_log_filter, "change what is logged for diagnosis", .request = "SetDiagnosticFilterRequest" },
 	{ "POST", ADMIN "spool-compact/v1", api_spool_compact, "flush and compact a spool", .request = "SpoolCompactV1Request" },
 	{ "GET", ADMIN "memory/stats", api_memory_stats, "memory in use, for people to read" },
-	{ "GET", ADMIN "task-dump", api_task_dump, "what all fibers wait for, for people to read", .response = "text/plain" },
+	{ "GET", ADMIN "task-dump", api_task_dump, "what all fibers wait for, for people to read" },
 	{ "GET", "/api/machine-info", api_machine_info, "what machine and version this is", .response = "MachineInfoV1" },
 	{ "GET", ADMIN "inspect-message/v1", api_inspect_message, "show a message", .params = "(id! SpoolId; want_body boolean)", .response = "InspectMessageV1Response" },
 	{ "GET", ADMIN "inspect-sched-q/v1", api_inspect_sched_q, "show a scheduled queue", .params = "(queue_name! string; want_body boolean; limit integer?)",

@@ -1,5 +1,6 @@
 """HTTP endpoints beyond what the recorded cases show."""
 import http.client, json, re
+import pytest
 from kumotest import BASE, wait_for
 
 
@@ -43,3 +44,22 @@ def test_rapidoc_brings_nothing_from_elsewhere(kumod):
     assert 'fetch("/api-docs/openapi.json")' in page
     doc = json.loads(k.http("GET", "/api-docs/openapi.json")[1])
     assert {"get"} == set(doc["paths"]["/api/admin/task-dump"]) and "/rapidoc" not in doc["paths"]
+
+
+INJECT = {"envelope_sender": "s@from.example", "recipients": [{"email": "r@a.example"}], "content": "Subject: x\n\nbody\n"}
+
+
+@pytest.mark.parametrize("how, alive, inject, smtp", [
+    ("", (200, "OK"), 200, "220"),
+    ("LOW = true", (503, "load shedding"), 503, "421"),
+    ("SPOOL = { min_free_space = '100%' }", (503, "storage is too full"), 503, "421"),
+])
+def test_liveness_says_whether_mail_is_taken(kumod, how, alive, inject, smtp):
+    """The listeners and the check of liveness agree."""
+    init = "kumo.on('init', function()\n"
+    k = kumod(how + "\n" + BASE.replace(init, init + "  if LOW then kumo.set_memory_soft_limit(1) end\n", 1))
+    assert wait_for(lambda: k.http("GET", "/api/check-liveness/v1") == alive, 8), k.http("GET", "/api/check-liveness/v1")
+    assert k.http("POST", "/api/inject/v1", INJECT)[0] == inject
+    c = k.client()
+    assert c.greeting.startswith(smtp)
+    c.close()
