@@ -84,6 +84,62 @@ static bool convert(iconv_t cd, struct slice in, struct buf *out, bool strict)
 	return true;
 }
 
+/*
+ * Windows writes its own characters (NEC's row 13: a numero sign, circled digits) into ISO-2022-JP, where iconv refuses them, and reads a
+ * few others as browsers do; in EUC-JP-MS it does as Windows. Both code the same rows and cells: only the shifts differ.
+ */
+enum jis_set { JIS_ROMAN, JIS_KANA, JIS_KANJI };
+
+static bool jis_shift(struct slice *rest, enum jis_set *set)
+{
+	static const struct {
+		struct slice escape;
+		enum jis_set set;
+	} SHIFTS[] = {
+		{ SLICE_INIT("\033(B"), JIS_ROMAN }, { SLICE_INIT("\033(J"), JIS_ROMAN }, { SLICE_INIT("\033(I"), JIS_KANA },
+		{ SLICE_INIT("\033$B"), JIS_KANJI }, { SLICE_INIT("\033$@"), JIS_KANJI },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(SHIFTS); i++) {
+		if (slice_starts(*rest, SHIFTS[i].escape)) {
+			*rest = slice_sub(*rest, SHIFTS[i].escape.len, SIZE_MAX);
+			*set = SHIFTS[i].set;
+			return true;
+		}
+	}
+	return false;
+}
+
+static bool jis_to_euc(struct slice rest, struct buf *out)
+{
+	enum jis_set set = JIS_ROMAN;
+
+	while (rest.len > 0) {
+		if (jis_shift(&rest, &set))
+			continue;
+		size_t n = set == JIS_KANJI && rest.ptr[0] > ' ' ? 2 : 1;
+		if (rest.len < n || rest.ptr[0] & 0x80 || rest.ptr[0] == '\033')
+			return false;
+		if (set == JIS_KANA && rest.ptr[0] > ' ')
+			buf_putc(out, '\216');
+		for (size_t i = 0; i < n; i++)
+			buf_putc(out, set == JIS_ROMAN || rest.ptr[0] <= ' ' ? rest.ptr[i] : (char)(rest.ptr[i] | 0x80));
+		rest = slice_sub(rest, n, SIZE_MAX);
+	}
+	return true;
+}
+
+static bool convert_jis(struct slice in, struct buf *out)
+{
+	struct buf euc = { 0 };
+	iconv_t cd = iconv_open("UTF-8", "EUC-JP-MS");
+	bool ok = cd != (iconv_t)-1 && jis_to_euc(in, &euc) && convert(cd, buf_view(&euc), out, true);
+	if (cd != (iconv_t)-1)
+		iconv_close(cd);
+	buf_fini(&euc);
+	return ok;
+}
+
 int charset_to_utf8(struct slice charset, struct slice in, struct buf *out)
 {
 	iconv_t cd = NULL;
@@ -96,7 +152,11 @@ int charset_to_utf8(struct slice charset, struct slice in, struct buf *out)
 		if (ok)
 			buf_slice(out, in);
 	} else {
-		ok = convert(cd, in, out, true);
+		ok = slice_eq_nocase(charset, SLICE("iso-2022-jp")) && convert_jis(in, out);
+		if (!ok) {
+			buf_truncate(out, start);
+			ok = convert(cd, in, out, true);
+		}
 		iconv_close(cd);
 	}
 	if (ok)

@@ -81,6 +81,8 @@ static const struct { enum mail_kind kind; const char *in, *out; } VALUES[] = {
 	{ MAIL_UNSTRUCTURED, "=?iso-8859-1?q?caf=E9?=", "\"caf\xc3\xa9\"" }, { MAIL_UNSTRUCTURED, "=?utf-8?q?a?= =?utf-8?q?b?=", "\"ab\"" },
 	{ MAIL_UNSTRUCTURED, "=?utf-8?q?a?= b =?utf-8?q?c?=", "\"a b c\"" }, { MAIL_UNSTRUCTURED, "=?utf-8?x?a?=", "\"=?utf-8?x?a?=\"" },
 	{ MAIL_UNSTRUCTURED, "=?utf-8?b?!!!?=", "\"=?utf-8?b?!!!?=\"" }, { MAIL_UNSTRUCTURED, "x=?utf-8?q?a?=y", "\"xay\"" },
+	{ MAIL_UNSTRUCTURED, "=?iso-2022-jp?B?GyRCJygnJS1iGyhCNDEgGyRCJ2AnZBsoQiAyOC4wOS4yMDE2?=", "\"\xd0\x96" "\xd0\x94" "\xe2\x84\x96" "41 \xd0\xbe" "\xd1\x82" " 28.09.2016\"" },	/* NEC's numero sign */
+	{ MAIL_UNSTRUCTURED, "=?iso-2022-jp?b?GyRCLWIbKEkxIBsoQno=?=", "\"\xe2\x84\x96" "\xef\xbd\xb1" " z\"" },
 	{ MAIL_UNSTRUCTURED, "=?utf-8*en?q?a?=", "\"a\"" }, { MAIL_UNSTRUCTURED, "=?shift_jis?b?gqA=?=", "\"\xe3\x81\x82\"" },
 	{ MAIL_UNSTRUCTURED, "=?utf-8?q?=C3?= =?utf-8?q?=A9?=", "\"=?utf-8?q?=C3?= =?utf-8?q?=A9?=\"" },
 	{ MAIL_UNSTRUCTURED, "=?utf-8?q?\?=", "\"=?utf-8?q?\?=\"" }, { MAIL_UNSTRUCTURED, "two\r\n folded  \t", "\"two folded \"" },
