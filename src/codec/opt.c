@@ -166,7 +166,7 @@ static int read_int(struct opt_ctx *c, const struct opt_field *f, const struct v
 {
 	int64_t min = f->min, max = f->min == 0 && f->max == 0 ? INT64_MAX : f->max;
 	if (v->type != VAL_INT && v->type != VAL_UINT)
-		return opt_fail_type(c, v, "an integer");
+		return max == INT64_MAX ? opt_fail_type(c, v, "an integer") : opt_fail_type(c, v, "an integer from %lld to %lld", (long long)min, (long long)max);
 	if (v->type == VAL_UINT || v->i < min || v->i > max)
 		return max == INT64_MAX ? opt_fail(c, v, "an integer of at least %lld", (long long)min) :
 			opt_fail(c, v, "an integer from %lld to %lld", (long long)min, (long long)max);

@@ -74,7 +74,7 @@ static void test_errors(void **state)
 		{ "{\"listen\":\"x\",\"listen\":\"x\"}", "make_all: duplicate field `listen`" },
 		{ "{\"listen\":\"x\",\"bind\":\"y\"}", "make_all: duplicate field `listen`, which `bind` is another name for" },
 		{ "{\"port\":70000}", "make_all.port: invalid value: integer `70000`, expected an integer from 0 to 65535" },
-		{ "{\"port\":\"25\"}", "make_all.port: invalid type: string \"25\", expected an integer" },
+		{ "{\"port\":\"25\"}", "make_all.port: invalid type: string \"25\", expected an integer from 0 to 65535" },
 		{ "{\"size\":-1}", "make_all.size: invalid value: integer `-1`, expected an integer of at least 0" },
 		{ "{\"size\":1.5}", "make_all.size: invalid type: floating point `1.5`, expected an integer" },
 		{ "{\"timeout\":\"60\"}", "make_all.timeout: invalid value: string \"60\", expected a duration such as \"5m\" or \"1h 30m\" (time unit "

@@ -8,6 +8,7 @@
 #include "net/dns_impl.h"
 #include "base/xalloc.h"
 #include "codec/opt.h"
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -319,8 +320,8 @@ static int read_file(const char *path, struct buf *out)
 	FILE *f = fopen(path, "re");
 
 	if (!f) {
-		err_errno(E_IO, "reading %s", path);
-		return -E_NOENT;
+		int err = errno;
+		return err_set(E_NOENT, "reading %s: %s (os error %d)", path, strerror(err), err);
 	}
 	while (out->len < 1 << 20 && (n = fread(block, 1, sizeof block, f)) > 0)
 		buf_put(out, block, n);

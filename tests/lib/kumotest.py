@@ -279,3 +279,26 @@ def run_kumod(policy, *args, env=None, timeout=30):
         return r.returncode, r.stdout, r.stderr
     finally:
         shutil.rmtree(d, ignore_errors=True)
+
+
+# try() is pcall whose errors are their first line
+MAIN = r'''
+local kumo = require 'kumo'
+local function try(f, ...)
+  local t = table.pack(pcall(f, ...))
+  if not t[1] then
+    t[2] = tostring(t[2]):gsub('\nstack traceback.*', '')
+  end
+  return table.unpack(t, 1, t.n)
+end
+kumo.on('main', function()
+%s
+end)
+'''
+
+
+def script(body, **kw):
+    """What BODY prints, run by kumod --script, line by line; it must succeed."""
+    status, out, err = run_kumod(MAIN % body, "--script", **kw)
+    assert status == 0, err
+    return out.splitlines()

@@ -2,29 +2,7 @@
 import asyncio, email, http, re, ssl, subprocess, threading
 
 import pytest
-from kumotest import BASE, Sink, run_kumod
-
-# errors come out as their first line
-MAIN = r'''
-local kumo = require 'kumo'
-local function try(f, ...)
-  local t = table.pack(pcall(f, ...))
-  if not t[1] then
-    t[2] = tostring(t[2]):gsub('\nstack traceback.*', '')
-  end
-  return table.unpack(t, 1, t.n)
-end
-kumo.on('main', function()
-%s
-end)
-'''
-
-
-def script(body, **kw):
-    """What a script prints, line by line; it must succeed."""
-    status, out, err = run_kumod(MAIN % body, "--script", **kw)
-    assert status == 0, err
-    return out.splitlines()
+from kumotest import BASE, Sink, script
 
 
 # --- WebSockets ----------------------------------------------------------------------------------------------------------
