@@ -286,14 +286,16 @@ static const psl_ctx_t *suffixes(void)
 	return ctx;
 }
 
-/* Small letters, no dots at the ends. */
+/* Small letters, no dots at the ends; what stands before an empty label is no part of the name. */
 static const char *check_domain(lua_State *L)
 {
 	struct slice s = policy_check_text(L, 1);
-	while (s.len && s.ptr[0] == '.')
-		s = slice_sub(s, 1, SIZE_MAX);
 	while (s.len && s.ptr[s.len - 1] == '.')
 		s.len--;
+	for (ptrdiff_t at; (at = slice_find(s, SLICE(".."))) >= 0;)
+		s = slice_sub(s, (size_t)at + 2, SIZE_MAX);
+	while (s.len && s.ptr[0] == '.')
+		s = slice_sub(s, 1, SIZE_MAX);
 	char *d = arena_strdup(policy_arena(L), s);
 	for (size_t i = 0; i < s.len; i++)
 		d[i] = ascii_lower(d[i]);
