@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * mod_digest - kumo.digest: hashes and MACs as objects with the fields hex, base64 and bytes.
+ * mod_digest - kumo.digest: hashes and MACs as objects whose fields are the bytes in the encodings of kumo.encode.
  *
  * What is no text is hashed as its JSON.
  */
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <zlib.h>
-#include "base/encode.h"
 #include "codec/opt.h"
 #include "lua/mod_digest.h"
 #include "lua/util.h"
@@ -48,13 +47,9 @@ static int digest_index(lua_State *L)
 	const char *key = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : "";
 	struct slice bytes = slice_new(d->bytes, d->len);
 	struct buf b = { 0 };
-	if (strcmp(key, "hex") == 0)
-		hex_put(&b, bytes, false);
-	else if (strcmp(key, "base64") == 0)
-		base64_put(&b, bytes, BASE64_STD);
-	else if (strcmp(key, "bytes") == 0)
+	if (strcmp(key, "bytes") == 0)
 		buf_slice(&b, bytes);
-	else
+	else if (!lua_encode_put(&b, key, bytes))
 		return policy_raisef(L, "attempt to get an unknown field '%s'", luaL_tolstring(L, 2, NULL));
 	lua_pushlstring(L, b.ptr ? b.ptr : "", b.len);
 	buf_fini(&b);

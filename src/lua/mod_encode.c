@@ -105,6 +105,26 @@ static int decode_with(lua_State *L, const struct alphabet *a)
 VARIANTS(X)
 #undef X
 
+bool lua_encode_put(struct buf *b, const char *encoding, struct slice bytes)
+{
+	static const struct {
+		const char *name;
+		const struct alphabet *alphabet;
+	} ALL[] = {
+#define X(name, alphabet) { #name, &alphabet },
+		VARIANTS(X)
+#undef X
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(ALL); i++) {
+		if (strcmp(encoding, ALL[i].name) == 0) {
+			put_encoded(b, ALL[i].alphabet, bytes);
+			return true;
+		}
+	}
+	return false;
+}
+
 /* --- character sets ------------------------------------------------------------------------------------------------- */
 
 static struct slice check_charset(lua_State *L)

@@ -11,6 +11,8 @@
 #include "policy/arg.h"
 #include "policy/glob.h"
 
+/* By the names of kumo.encode: "base32_nopad", "hex", …; false: there is no such encoding. */
+bool lua_encode_put(struct buf *b, const char *encoding, struct slice bytes);
 int lua_fn_sleep(lua_State *L);				/* kumo.sleep(SECONDS). Yields. */
 /* Pushes the list of paths, or raises for RC; frees L either way. */
 int lua_push_paths(lua_State *L, int rc, struct glob_list *l);

@@ -4,6 +4,21 @@ import http.server, threading
 from kumotest import script
 
 
+def test_digests_in_every_encoding():
+    fields = ["hex", "base32", "base32_nopad", "base32hex", "base32hex_nopad", "base64", "base64_nopad", "base64url", "base64url_nopad"]
+    out = script("""
+  local d = kumo.digest.sha1 'hello'
+  assert(tostring(d) == d.hex and d.bytes == kumo.encode.hex_decode(d.hex))
+  for _, f in ipairs { %s } do
+    print(d[f] == kumo.encode[f .. '_encode'](d.bytes), d[f])
+  end
+  print(try(function() return d.base16 end))
+""" % ", ".join("'%s'" % f for f in fields))
+    assert [l.split("\t")[0] for l in out[:-1]] == ["true"] * len(fields)
+    assert [l.split("\t")[1] for l in out[:4:3]] == ["aaf4c61ddcc5e8a2dabede0f3b482cd9aea9434d", "LBQCC7ESONKA5MLURO7JMI1CR6NAIGQD"]
+    assert out[-1] == "false\tattempt to get an unknown field 'base16'"
+
+
 def test_public_suffixes_of_broken_names():
     assert script("""
   for _, d in ipairs { 'www.example.co.uk', 'a..com', '..a.b..com.', '..', 'com' } do
