@@ -11,7 +11,9 @@
 #include "codec/opt.h"
 #include "net/http_client.h"
 #include "lua/http_response.h"
+#include "lua/sigv4.h"
 #include "policy/arg.h"
+#include "tls/digest.h"
 
 /* --- objects ----------------------------------------------------------------------------------------------------------- */
 
@@ -365,6 +367,127 @@ static int request_form_multipart_data(lua_State *L)
 	return self(L);
 }
 
+/* --- AWS Signature Version 4 ------------------------------------------------------------------------------------------- */
+
+struct url_parts {
+	struct slice host, path, query;		/* host with its port unless that is the scheme's; path at least "/" */
+};
+
+static struct url_parts url_split(struct slice url)
+{
+	size_t at = (size_t)slice_find(url, SLICE("://"));
+	struct slice port = slice_starts_nocase(url, SLICE("https")) ? SLICE(":443") : SLICE(":80"), rest = slice_sub(url, at + 3, SIZE_MAX);
+	struct url_parts u = { .path = SLICE("/") };
+	ptrdiff_t cut = slice_chr(rest, '#');
+
+	rest = slice_sub(rest, 0, cut < 0 ? SIZE_MAX : (size_t)cut);
+	cut = slice_chr(rest, '?');
+	if (cut >= 0)
+		u.query = slice_sub(rest, (size_t)cut + 1, SIZE_MAX);
+	rest = slice_sub(rest, 0, cut < 0 ? SIZE_MAX : (size_t)cut);
+	cut = slice_chr(rest, '/');
+	if (cut >= 0)
+		u.path = slice_sub(rest, (size_t)cut, SIZE_MAX);
+	u.host = slice_sub(rest, 0, cut < 0 ? SIZE_MAX : (size_t)cut);
+	cut = slice_rchr(u.host, '@');
+	u.host = slice_sub(u.host, cut < 0 ? 0 : (size_t)cut + 1, SIZE_MAX);
+	if (slice_ends(u.host, port))
+		u.host.len -= port.len;
+	return u;
+}
+
+static void set_field(lua_State *L, const char *name, struct slice s)
+{
+	policy_push_slice(L, s.len ? s : SLICE(""));
+	lua_setfield(L, -2, name);
+}
+
+static void push_copy(lua_State *L, int idx)
+{
+	lua_newtable(L);
+	if (!lua_istable(L, idx))
+		return;
+	for (lua_pushnil(L); lua_next(L, idx); ) {
+		lua_pushvalue(L, -2);
+		lua_insert(L, -2);
+		lua_rawset(L, -4);
+	}
+}
+
+static void push_query(lua_State *L, struct slice query)
+{
+	struct buf name = { 0 }, value = { 0 };
+
+	lua_newtable(L);
+	while (http1_query_next(&query, &name, &value)) {
+		policy_push_slice(L, name.len ? buf_view(&name) : SLICE(""));
+		policy_push_slice(L, value.len ? buf_view(&value) : SLICE(""));
+		lua_rawset(L, -3);
+	}
+	buf_fini(&name);
+	buf_fini(&value);
+}
+
+/* The parameters of kumo.crypto.aws_sign_v4: those at argument 2, and what the request itself tells. */
+static void push_sign_params(lua_State *L, const struct request *r)
+{
+	struct url_parts u = url_split(slice_from_cstr(r->url));
+	bool has_host = false;
+
+	push_copy(L, 2);
+	set_field(L, "method", slice_from_cstr(r->method));
+	set_field(L, "uri", u.path);
+	push_query(L, u.query);
+	lua_setfield(L, -2, "query_params");
+	lua_getfield(L, -1, "headers");
+	push_copy(L, lua_gettop(L));
+	for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1))
+		has_host |= lua_type(L, -2) == LUA_TSTRING && slice_eq_nocase(slice_from_cstr(lua_tostring(L, -2)), SLICE("host"));
+	if (!has_host)
+		set_field(L, "host", u.host);
+	lua_remove(L, -2);
+	lua_setfield(L, -2, "headers");
+}
+
+/* Sends along what was signed besides the fields that the policy named itself. */
+static void add_signature(lua_State *L, struct request *r, int params, int result)
+{
+	static const char *const FROM[][2] = {
+		{ "Authorization", "authorization" }, { "X-Amz-Date", "timestamp" },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(FROM); i++) {
+		if (lua_getfield(L, result, FROM[i][1]) == LUA_TSTRING)
+			add_header(L, r, slice_from_cstr(FROM[i][0]), policy_check_text(L, lua_gettop(L)));
+		lua_pop(L, 1);
+	}
+	if (lua_getfield(L, params, "session_token") == LUA_TSTRING)
+		add_header(L, r, SLICE("X-Amz-Security-Token"), policy_check_text(L, lua_gettop(L)));
+	lua_pop(L, 1);
+	if (lua_getfield(L, params, "service") == LUA_TSTRING && strcmp(lua_tostring(L, -1), "s3") == 0) {
+		uint8_t md[TLS_MD_MAX];
+		struct buf hex = { 0 };
+		struct slice body = lua_getfield(L, params, "payload") == LUA_TSTRING ? policy_check_slice(L, lua_gettop(L)) : SLICE("");
+		hex_put(&hex, slice_new(md, tls_digest(TLS_SHA256, body, md)), false);
+		add_header(L, r, SLICE("X-Amz-Content-Sha256"), buf_view(&hex));
+		buf_fini(&hex);
+	}
+}
+
+static int request_aws_sign_v4(lua_State *L)
+{
+	struct request *r = check_request(L);
+
+	policy_check_table(L, 2, "table");
+	lua_pushcfunction(L, lua_aws_sign_v4);
+	push_sign_params(L, r);
+	lua_call(L, 1, 1);
+	add_signature(L, r, 2, lua_gettop(L));
+	return self(L);
+}
+
+/* --- sending ----------------------------------------------------------------------------------------------------------- */
+
 static size_t list_headers(lua_State *L, const struct request *r, struct http1_header **out)
 {
 	struct slice rest = buf_view(&r->headers), name;
@@ -591,7 +714,7 @@ static const struct luaL_Reg CLIENT_METHODS[] = { { "get", client_get }, { "post
 static const struct luaL_Reg REQUEST_METHODS[] = {
 	{ "header", request_header }, { "headers", request_headers }, { "body", request_body }, { "basic_auth", request_basic_auth },
 	{ "bearer_auth", request_bearer_auth }, { "timeout", request_timeout }, { "form_url_encoded", request_form_url_encoded },
-	{ "form_multipart_data", request_form_multipart_data }, { "send", request_send }, { NULL, NULL },
+	{ "form_multipart_data", request_form_multipart_data }, { "aws_sign_v4", request_aws_sign_v4 }, { "send", request_send }, { NULL, NULL },
 };
 static const struct luaL_Reg RESPONSE_METHODS[] = {
 	{ "status_code", status_code }, { "status_reason", status_reason }, { "status_is_informational", is_informational },

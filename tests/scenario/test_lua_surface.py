@@ -19,6 +19,50 @@ def test_digests_in_every_encoding():
     assert out[-1] == "false\tattempt to get an unknown field 'base16'"
 
 
+class Echo(http.server.BaseHTTPRequestHandler):
+    """Answers with the request's line and fields."""
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers.get("content-length", 0)))
+        body = (self.requestline + "\n" + "".join("%s: %s\n" % (k.lower(), v) for k, v in self.headers.items())).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *a):
+        pass
+
+
+def test_a_request_signs_itself():
+    server = http.server.HTTPServer(("127.0.0.1", 0), Echo)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    host = "127.0.0.1:%d" % server.server_port
+    try:
+        out = script("""
+  local mine = { access_key = { key_data = 'ID' }, secret_key = { key_data = 'SECRET' }, region = 'us-east-1', service = 's3', payload = 'body',
+    headers = { ['content-type'] = 'text/x' }, timestamp = '2026-01-02T03:04:05Z', session_token = 'TOKEN' }
+  local all = { method = 'POST', uri = '/a/b', query_params = { q = 'x y', p = '1' }, headers = { host = '%s', ['content-type'] = 'text/x' } }
+  for k, v in pairs(mine) do all[k] = all[k] or v end
+  local signed = kumo.crypto.aws_sign_v4(all)
+  local request = kumo.http.build_client({}):post('http://%s/a/b?q=x%%20y&p=1#f')
+  local text = request:header('content-type', 'text/x'):body('body'):aws_sign_v4(mine):send():text()
+  print(text:match '\\nauthorization: ([^\\n]*)' == signed.authorization, text:match '\\nx%%-amz%%-date: ([^\\n]*)' == signed.timestamp)
+  print(text:match '\\nx%%-amz%%-security%%-token: ([^\\n]*)', text:match '\\nx%%-amz%%-content%%-sha256: ([^\\n]*)' == kumo.digest.sha256('body').hex)
+  print(mine.method, mine.headers.host, signed.authorization:match 'SignedHeaders=([^,]*)')
+  print(try(request.aws_sign_v4, request, mine))
+  request = kumo.http.build_client({}):post('http://%s')
+  print((select(2, try(request.aws_sign_v4, request, { region = 'x' }))))
+  print((select(2, try(request.aws_sign_v4, request))))
+""" % (host, host, host))
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert out[:3] == ["true\ttrue", "TOKEN\ttrue", "nil\tnil\tcontent-type;host;x-amz-content-sha256;x-amz-date;x-amz-security-token"]
+    assert out[3] == "false\trequest was already sent"
+    assert "access_key" in out[4] and "table" in out[5]
+
+
 def test_public_suffixes_of_broken_names():
     assert script("""
   for _, d in ipairs { 'www.example.co.uk', 'a..com', '..a.b..com.', '..', 'com' } do
