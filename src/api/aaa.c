@@ -424,23 +424,39 @@ static void audit_access(struct arena *a, const struct val *resources, const str
 	audit(&r);
 }
 
-int aaa_check(const struct val *resources, const struct val *auth, struct slice privilege, enum aaa_access *out)
+/* A may be NULL: then there is no rule to see, and nobody who audits. */
+static int decide(const struct val *resources, const struct val *auth, struct slice privilege, struct arena *a, struct aaa_verdict *out)
 {
 	bool ask = policy_event_wanted(&EV_ACL);
-	struct arena *a = audit ? arena_create() : NULL;
-	struct val rule = val_null();
 	int rc = 0, at = -1;
 
-	*out = AAA_NOT_PERMITTED;
+	*out = (struct aaa_verdict){ AAA_NOT_PERMITTED, val_null(), val_null() };
 	for (uint32_t i = 0; rc == 0 && i < resources->n; i++) {
-		rc = check_one(resources->items[i].s, auth, privilege, ask, a, &rule, out);
+		rc = check_one(resources->items[i].s, auth, privilege, ask, a, &out->rule, &out->access);
 		if (rc == 1)
-			at = i;
+			at = (int)i;
 	}
-	if (a && rc >= 0)
-		audit_access(a, resources, auth, privilege, *out, at, &rule);
-	arena_destroy(&a);
+	if (at >= 0)
+		out->resource = resources->items[at];
+	if (audit && rc >= 0)
+		audit_access(a, resources, auth, privilege, out->access, at, &out->rule);
 	return rc < 0 ? rc : 0;
+}
+
+int aaa_query(const struct val *resources, const struct val *auth, struct slice privilege, struct arena *a, struct aaa_verdict *out)
+{
+	return decide(resources, auth, privilege, a, out);
+}
+
+int aaa_check(const struct val *resources, const struct val *auth, struct slice privilege, enum aaa_access *out)
+{
+	struct arena *a = audit ? arena_create() : NULL;
+	struct aaa_verdict v;
+	int rc = decide(resources, auth, privilege, a, &v);
+
+	*out = v.access;
+	arena_destroy(&a);
+	return rc;
 }
 
 void aaa_audit_authentication(const struct val *auth, struct slice identity, const char *context, bool success)

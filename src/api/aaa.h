@@ -35,6 +35,12 @@ void aaa_http_resources(struct arena *a, struct slice local, struct slice path, 
 enum aaa_access { AAA_ALLOW, AAA_DENY, AAA_NOT_PERMITTED /* no rule matched */ };
 /* RESOURCES as above. Negative: the policy failed. Yields. */
 int aaa_check(const struct val *resources, const struct val *auth, struct slice privilege, enum aaa_access *out) WARN_UNUSED;
+/* The same, and why: the resource whose list decided and the rule, null where none did. */
+struct aaa_verdict {
+	enum aaa_access access;
+	struct val resource, rule;
+};
+int aaa_query(const struct val *resources, const struct val *auth, struct slice privilege, struct arena *a, struct aaa_verdict *out) WARN_UNUSED;
 
 void aaa_set_fall_back(bool on);		/* kumo.aaa.set_fall_back_to_acl_map */
 void aaa_set_acl_ttl_ms(int64_t ms);

@@ -77,8 +77,11 @@ static int make_http_url_resource(lua_State *L)
 {
 	struct slice local = policy_check_text(L, 1), url = policy_check_text(L, 2);
 	struct val list = val_list();
+	struct netaddr addr;
 	ptrdiff_t at = slice_find(url, SLICE("://"));
 
+	if (netaddr_parse(local, 0, &addr) < 0)
+		policy_raise(L, -E_INVAL);
 	if (at < 0)
 		policy_raisef(L, "make_http_url_resource: `%s` is no URL", lua_tostring(L, 2));
 	struct slice rest = slice_sub(url, at + 3, SIZE_MAX);
@@ -90,23 +93,39 @@ static int make_http_url_resource(lua_State *L)
 	return 1;
 }
 
+/* A list of names, as make_http_url_resource gives, or one name. */
+static struct val check_resources(lua_State *L, int idx)
+{
+	struct val v = check_val(L, idx), one = val_list();
+	bool ok = v.type == VAL_STR || (v.type == VAL_LIST && v.n > 0);
+
+	for (uint32_t i = 0; ok && v.type == VAL_LIST && i < v.n; i++)
+		ok = v.items[i].type == VAL_STR;
+	if (!ok)
+		policy_raisef(L, "query_resource_access: expected a resource, not a %s", val_type_name(v.type));
+	if (v.type == VAL_LIST)
+		return v;
+	val_push(policy_arena(L), &one, v);
+	return one;
+}
+
 static int query_resource_access(lua_State *L)
 {
-	struct val resources = check_val(L, 1), auth = check_val(L, 2), result = val_obj();
+	struct val resources = check_resources(L, 1), auth = check_val(L, 2), result = val_obj();
 	struct slice privilege = policy_check_text(L, 3);
 	struct arena *a = policy_arena(L);
-	enum aaa_access access;
+	struct aaa_verdict v;
 
-	if (resources.type == VAL_STR) {
-		struct val one = val_list();
-		val_push(a, &one, resources);
-		resources = one;
-	}
-	int rc = resources.type == VAL_LIST ? aaa_check(&resources, &auth, privilege, &access) : err_set(E_INVAL, "query_resource_access: expected a resource");
+	if (auth.type != VAL_OBJ)
+		policy_raisef(L, "query_resource_access: expected an AuthInfo, not a %s", val_type_name(auth.type));
+	int rc = aaa_query(&resources, &auth, privilege, a, &v);
 	if (rc < 0)
 		return policy_raise(L, rc);
-	val_put_lit(a, &result, "allow", val_bool(access == AAA_ALLOW));
-	val_put_lit(a, &result, "access", val_cstr(a, access == AAA_ALLOW ? "Allow" : "Deny"));
+	val_put_lit(a, &result, "allow", val_bool(v.access == AAA_ALLOW));
+	if (v.resource.type == VAL_STR) {
+		val_put_lit(a, &result, "rule", v.rule);
+		val_put_lit(a, &result, "resource", v.resource);
+	}
 	policy_push_val(L, &result);
 	return 1;
 }

@@ -63,6 +63,28 @@ def test_a_request_signs_itself():
     assert "access_key" in out[4] and "table" in out[5]
 
 
+def test_access_and_why():
+    out = script("""
+  local r = kumo.aaa.make_http_url_resource('127.0.0.1:8000', 'https://any.example/api/admin/bounce/v1?x=y')
+  local function ask(auth, privilege)
+    local d = kumo.aaa.query_resource_access(r, auth, privilege)
+    print(d.allow, d.resource, d.rule and d.rule.access, d.rule and d.rule.privilege, d.rule and d.rule.criteria.Identity.Group)
+  end
+  ask({ groups = { 'kumomta:http-listener-trusted-ip' } }, 'POST')
+  ask({ groups = {} }, 'POST')
+  print(kumo.aaa.query_resource_access('http_listener/*/api/check-liveness', {}, 'GET').allow)
+  for _, bad in ipairs { {}, { 5 }, 5, true } do
+    print((select(2, try(kumo.aaa.query_resource_access, bad, {}, 'GET'))))
+  end
+  print((select(2, try(kumo.aaa.query_resource_access, r, 5, 'GET'))))
+  print((try(kumo.aaa.make_http_url_resource, 'nonsense', 'http://x/')), (try(kumo.aaa.make_http_url_resource, '127.0.0.1:80', 'nonsense')))
+""")
+    assert out[0] == "true\thttp_listener/*/api/admin\tAllow\tPOST\tkumomta:http-listener-trusted-ip"
+    assert out[1:3] == ["false\tnil\tnil\tnil\tnil", "true"]
+    assert all("expected a resource" in l for l in out[3:7]) and "expected an AuthInfo" in out[7]
+    assert out[8] == "false\tfalse"
+
+
 def test_public_suffixes_of_broken_names():
     assert script("""
   for _, d in ipairs { 'www.example.co.uk', 'a..com', '..a.b..com.', '..', 'com' } do
