@@ -113,7 +113,7 @@ struct rate_spec {		/* "100/s", "5/30s", "local:100/min,max_burst=5" */
 	bool local;		/* prefix "local:" : never shared through Redis */
 	bool burst_given;
 };
-struct limit_spec {		/* 10, "10", "local:10" */
+struct limit_spec {		/* 10, "10", "local:10", {limit = 10, force_local = true} */
 	uint64_t limit;
 	bool local;
 };

@@ -118,6 +118,17 @@ void opt_print_rate(struct arena *a, const void *in, struct val *out)
 	buf_fini(&b);
 }
 
+/* {limit = 10, force_local = true}, as a configuration shows it. */
+static bool read_printed_limit(const struct val *in, struct limit_spec *l)
+{
+	const struct val *n = val_get_lit(in, "limit"), *local = val_get_lit(in, "force_local");
+
+	if (in->type != VAL_OBJ || in->n != 2 || !n || n->type != VAL_INT || n->i < 0 || !local || local->type != VAL_BOOL)
+		return false;
+	*l = (struct limit_spec){ .limit = (uint64_t)n->i, .local = local->b };
+	return true;
+}
+
 int opt_read_limit(struct opt_ctx *c, const struct val *in, void *out)
 {
 	struct limit_spec l = { 0 };
@@ -130,7 +141,7 @@ int opt_read_limit(struct opt_ctx *c, const struct val *in, void *out)
 		l.limit = in->i > 0 ? (uint64_t)in->i : 0;
 	} else if (in->type == VAL_UINT) {
 		l.limit = in->u;
-	} else {
+	} else if (!read_printed_limit(in, &l)) {
 		return opt_fail_type(c, in, "string or numeric limit spec such as 10 or \"local:10\"");
 	}
 	if (l.limit == 0)

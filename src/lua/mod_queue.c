@@ -115,7 +115,7 @@ static int format_toml(lua_State *L, enum conf_kind_id kind)
 	conf_unref(&c);
 	drop_nulls(&v);
 	val_sort(&v);
-	int rc = toml_put(&b, &v, true);
+	int rc = toml_put(&b, &v, TOML_INLINE_EMPTY);
 	if (rc == 0)
 		policy_push_slice(L, b.len ? buf_view(&b) : SLICE(""));
 	buf_fini(&b);

@@ -101,3 +101,12 @@ def test_errors_say_the_range():
 """)
     assert "expected u16" in out[0] and "expected u32" in out[1]
     assert out[2].endswith("reading /no/such/file: No such file or directory (os error 2)")
+
+
+def test_configurations_as_compact_toml():
+    out = script("""
+  local text = kumo.format_egress_path_config_toml(kumo.make_egress_path { prohibited_hosts = { '10.0.0.0/8', '192.0.2.1' } })
+  print(text:match '[^\\n]*', text:match 'prohibited_hosts = [^\\n]*')
+  print(kumo.format_egress_path_config_toml(kumo.make_egress_path(kumo.toml_parse(text))) == text)
+""")
+    assert out == ['additional_connection_limits = {}\tprohibited_hosts = ["10.0.0.0/8", "192.0.2.1"]', "true"]
