@@ -9,7 +9,8 @@ import argparse, difflib, os, re, shutil, subprocess, sys, tempfile
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 KEPT = os.path.join(HERE, "differences")
-GROUPS = ["core", "startup", "smtp-server", "delivery", "queue", "logs", "http", "kcli", "helpers", "bounce"]
+GROUPS = ["core", "startup", "smtp-server", "delivery", "queue", "logs", "http", "kcli", "helpers", "bounce", "lua", "events"]
+NAMES = ["surface/caches", "surface/openapi", "tools/tailer"]     # of groups that are mostly about other programs
 
 
 def captures_folder():
@@ -68,7 +69,7 @@ def main():
         print("captures: no recorded cases beside the checkout; set KUMO_CAPTURES")
         print("0 passed, 0 failed, 1 skipped")
         return 0
-    want = a.k or [g + "/" for g in GROUPS]
+    want = a.k or [g + "/" for g in GROUPS] + NAMES
     out = tempfile.mkdtemp(prefix="captures-")
     env = dict(os.environ, CASE_ASSETS=os.environ.get("CASE_ASSETS", os.path.join(ROOT, "share")))
     names = drive(cap, a.bin, want, out, env, a.j)
