@@ -187,7 +187,9 @@ int inject_run(struct inject_job *j, struct inject_result *out)
 	if (j->req.deferred_generation)
 		return queue_request(j);
 	for (size_t i = 0; i < j->req.recipients.n; i++) {
-		int rc = inject_one(j, &r[i]);
+		int rc = rt_yield();	/* a text that fails may have taken long, and nothing else here waits */
+		if (rc == 0)
+			rc = inject_one(j, &r[i]);
 		if (rc < 0 && rt_check() < 0)
 			return rc;
 		if (rc == 0) {

@@ -98,6 +98,7 @@ static void test_bounds(void **state)
 		"{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", "{% for x in range(100000) %}{% for y in range(100000) %}{% endfor %}{% endfor %}",
 		"{% set ns = namespace(s='x') %}{% for x in range(100) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}", "{{ 'x' * 999999999999 }}",
 		"{{ [1] * 99999999 }}", "{{ range(99999999) }}", "{% for x in [1] recursive %}{{ loop([1]) }}{% endfor %}",
+		"{% set ns = namespace(a=[1]) %}{% for x in range(30) %}{% set ns.a = [ns.a, ns.a] %}{% endfor %}{{ ns.a }}",
 	};
 	struct buf out = { 0 }, deep = { 0 };
 	for (size_t i = 0; i < ARRAY_LEN(bombs); i++) {

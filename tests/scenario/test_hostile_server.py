@@ -1,5 +1,5 @@
 """What a client can make the servers keep or do: memory that grows with what it says."""
-import os, re, socket, threading
+import os, re, socket, threading, time
 import pytest
 from kumotest import BASE, Client
 
@@ -73,3 +73,22 @@ def test_a_recipient_list_of_many_domains(kumod):
     c.send(b"Subject: x\r\n\r\nx\r\n.\r\n")
     assert c.reply().startswith("250 OK ids=")
     assert rss_mb(k.p.pid) - before < 100 + SLACK
+
+
+def test_texts_that_take_long_hold_up_nobody(kumod):
+    """Forty recipients whose text runs into its limits, after the work of seconds: others are served in between."""
+    k = kumod(BASE)
+    body = {"envelope_sender": "s@from.example", "content": "Subject: x\r\n\r\n{% for i in range(99999) %}{% for j in range(99) %}{% endfor %}{% endfor %}",
+            "recipients": [{"email": "r%d@a.example" % i} for i in range(40)]}
+    done = []
+    t = threading.Thread(target=lambda: done.append(k.http("POST", "/api/inject/v1", body)))
+    t.start()
+    start, longest = time.monotonic(), 0
+    while t.is_alive():
+        begin = time.monotonic()
+        c = k.client()
+        assert c.cmd("NOOP").startswith("250")
+        c.close()
+        longest = max(longest, time.monotonic() - begin)
+    assert done[0][0] == 200 and '"fail_count":40' in done[0][1]
+    assert longest < (time.monotonic() - start) / 2

@@ -553,6 +553,8 @@ int hbs_render(const struct template *t, const struct val *context, struct buf *
 		.stack_base = &here };
 	push(&r, context);
 	int rc = run(&r, &t->hbs->body);
+	if (rc == 0)
+		rc = step(&r);	/* the last value may have been cut at the limit */
 	arena_destroy(&r.a);
 	return rc;
 }

@@ -675,6 +675,8 @@ int jinja_render(const struct template *t, const struct val *context, template_l
 	push_frame(&r, NULL);
 	add_blocks(&r, t);
 	int rc = run_template(&r, t);
+	if (rc == 0)
+		rc = tpl_step(&r);	/* the last value may have been cut at the limit */
 	for (struct held *h = r.held; h != NULL; h = h->next)
 		template_unref(&h->t);
 	arena_destroy(&r.a);
