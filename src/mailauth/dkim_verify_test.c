@@ -153,64 +153,8 @@ static void test_broken(void **st)
 	assert_string_equal(verify(SLICE("From: a\r\n\r\n"), false, 0), "");
 }
 
-/* --- the collection of Mail::DKIM, where it is at hand: $SUITES/dkim/mail-dkim ----------------------------------------------------------- */
-
-static struct slice slurp(const char *path)
-{
-	FILE *f = fopen(path, "rb");
-	static char data[1 << 20];
-	if (f == NULL)
-		fail_msg("%s", path);
-	size_t n = fread(data, 1, sizeof data, f);
-	fclose(f);
-	return arena_dup(A, slice_new(data, n));
-}
-
-static struct slice with_crlf(struct slice s)
-{
-	struct buf b = { 0 };
-	for (size_t i = 0; i < s.len; i++) {
-		if (s.ptr[i] == '\n' && (i == 0 || s.ptr[i - 1] != '\r'))
-			buf_putc(&b, '\r');
-		buf_putc(&b, s.ptr[i]);
-	}
-	struct slice r = arena_dup(A, buf_view(&b));
-	buf_fini(&b);
-	return r;
-}
-
-static void test_mail_dkim(void **st)
-{
-	const char *dir = getenv("SUITES");
-	int n = 0, bad = 0;
-	if (dir == NULL)
-		skip();
-	zone_text = slurp(arena_printf(A, "%s/dkim/mail-dkim/FAKE_DNS.dat", dir));
-	struct slice rows = slurp(arena_printf(A, "%s/dkim/mail-dkim/expected.tsv", dir)), row;
-	while (slice_split_next(&rows, '\n', &row)) {
-		struct slice col[4], rest = row;
-		for (int i = 0; i < 4; i++)
-			if (!slice_split_next(&rest, '\t', &col[i]))
-				col[i] = SLICE("");
-		if (slice_starts(row, SLICE("#")) || !slice_eq_cstr(col[3], "rfc6376"))
-			continue;
-		if (slice_eq_cstr(col[0], "badkey_8.txt"))	/* tests g=, which RFC 6376 took out of key records */
-			continue;
-		struct slice m = with_crlf(slurp(arena_printf(A, "%s/dkim/mail-dkim/corpus/%.*s", dir, SLICE_ARG(col[0]))));
-		const char *got = verify(m, !slice_eq_cstr(col[1], "strict"), 1200000000);
-		bool pass = strstr(got, "pass") != NULL, want = slice_eq_cstr(col[2], "pass");
-		if (pass != want) {
-			print_message("%.*s: wanted %.*s, got %s\n", SLICE_ARG(col[0]), SLICE_ARG(col[2]), got);
-			bad++;
-		}
-		n++;
-	}
-	assert_true(n >= 35);
-	assert_int_equal(bad, 0);
-}
-
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_own), cmocka_unit_test(test_keys), cmocka_unit_test(test_broken), cmocka_unit_test(test_mail_dkim) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_own), cmocka_unit_test(test_keys), cmocka_unit_test(test_broken) };
 	return cmocka_run_group_tests(tests, setup, teardown);
 }
