@@ -3,8 +3,8 @@
  * http1 - HTTP/1.1 messages (RFC 9112): request heads, framing, chunked bodies.
  *
  * Strict where a lenient reader could be made to see other borders between requests than the proxy in front of it: no folding, no
- * white space before the colon, no bare CR, no NUL, one unsigned decimal Content-Length, "chunked" last and once, CR LF in chunk framing. Both
- * framings at once: the length is ignored and the connection must end. Lenient where no border depends on it: a bare LF ends a head line.
+ * white space before the colon, no bare CR, no NUL, one Host, one unsigned decimal Content-Length, "chunked" last and once, CR LF in chunk
+ * framing. Both framings at once: the length is ignored and the connection must end. Lenient as RFC 9112 2.2 has it: a bare LF ends a head line.
  *
  * Thread:  any.   Memory: what is parsed views the input.   Yields: never.
  */

@@ -26,6 +26,7 @@ static void test_good(void **state)
 	assert_true(slice_eq_cstr(r.method, "GET") && slice_eq_cstr(r.path, "/a/b") && slice_eq_cstr(r.query, "x=1&y"));
 	assert_true(r.keep_alive && r.framing == HTTP1_NO_BODY && r.minor == 1);
 	assert_true(slice_eq_cstr(http1_header_get(&r, "accept"), "a b"));
+	assert_int_equal(parse("OPTIONS * HTTP/1.1\r\n\r\n"), 0);
 	assert_int_equal(parse("GET http://x/p HTTP/1.1\nHost: x\nConnection: foo, Close\n\n"), 0);
 	assert_true(slice_eq_cstr(r.path, "/p") && !r.keep_alive);
 	assert_int_equal(parse("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"), 0);
@@ -41,6 +42,7 @@ static void test_bad(void **state)
 	static const char *const BAD[] = {
 		"GET /\r\n\r\n", "GET / HTTP/2.0\r\n\r\n", "GET / HTTP/1.2\r\n\r\n", "GET  / HTTP/1.1\r\n\r\n", "hello there\r\n\r\n", "EHLO x\r\n\r\n",
 		"G(T / HTTP/1.1\r\n\r\n", "GET /a b HTTP/1.1\r\n\r\n", "GET / HTTP/1.1\r\nnocolon\r\n\r\n", "GET / HTTP/1.1\r\nHost : x\r\n\r\n",
+		"GET / HTTP/1.1\r\nHost: x\r\nHost: x\r\n\r\n", "GET * HTTP/1.1\r\n\r\n", "GET a/b HTTP/1.1\r\n\r\n", "GET x:80 HTTP/1.1\r\n\r\n",
 		"GET / HTTP/1.1\r\nX: a\r\n b\r\n\r\n", "GET / HTTP/1.1\r\nX: a\rb\r\n\r\n", "GET / HTTP/1.1\r\n: x\r\n\r\n",
 		"POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n", "POST / HTTP/1.1\r\nContent-Length: +1\r\n\r\n", "POST / HTTP/1.1\r\nContent-Length: 1, 1\r\n\r\n",
 		"POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", "POST / HTTP/1.1\r\nContent-Length:\r\n\r\n",
