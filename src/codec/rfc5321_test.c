@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <cmocka.h>
-#include "base/utf8.h"
 #include "codec/rfc5321.h"
 
 static struct arena *A;
@@ -180,99 +179,12 @@ static void test_reply_text(void **st)
 	buf_fini(&b);
 }
 
-/* --- the isemail suite, where it is at hand: $SUITES/address-isemail/tests*.xml -------------------------------------- */
-
-static struct slice element(struct slice xml, const char *name)
-{
-	char open[32], close[32];
-	snprintf(open, sizeof open, "<%s>", name);
-	snprintf(close, sizeof close, "</%s>", name);
-	ptrdiff_t from = slice_find(xml, slice_from_cstr(open));
-	if (from < 0)
-		return SLICE("");
-	xml = slice_sub(xml, from + strlen(open), SIZE_MAX);
-	return slice_sub(xml, 0, slice_find(xml, slice_from_cstr(close)));
-}
-
-static void unescape(struct buf *b, struct slice s)
-{
-	static const struct { const char *name; char c; } ENT[] = { { "&amp;", '&' }, { "&lt;", '<' }, { "&gt;", '>' }, { "&quot;", '"' }, { "&apos;", '\'' } };
-	while (s.len > 0) {
-		size_t used = 1;
-		uint32_t cp = (unsigned char)s.ptr[0];
-		char *end;
-		for (size_t i = 0; i < ARRAY_LEN(ENT); i++)
-			if (slice_starts(s, slice_from_cstr(ENT[i].name))) {
-				used = strlen(ENT[i].name);
-				cp = ENT[i].c;
-			}
-		if (slice_starts(s, SLICE("&#x"))) {
-			cp = strtoul(s.ptr + 3, &end, 16);
-			used = end + 1 - s.ptr;
-		} else if (used == 1 && cp >= 0x80) {
-			used = utf8_decode(s, &cp);
-		}
-		utf8_put(b, cp >= 0x2400 && cp < 0x2480 ? cp - 0x2400 : cp);
-		s = slice_sub(s, used, SIZE_MAX);
-	}
-}
-
-static bool expect_valid(struct slice category, struct slice diagnosis)
-{
-	/* a local part's length is left to the receiving side, a hyphen at the end of a label too, as KumoMTA has always done */
-	static const char *const LENIENT[] = { "ISEMAIL_RFC5322_LOCAL_TOOLONG", "ISEMAIL_ERR_DOMAINHYPHENEND", "ISEMAIL_RFC5321_IPV6DEPRECATED" };
-	for (size_t i = 0; i < ARRAY_LEN(LENIENT); i++)
-		if (slice_eq_cstr(diagnosis, LENIENT[i]))
-			return true;
-	return slice_eq_cstr(category, "ISEMAIL_VALID_CATEGORY") || slice_eq_cstr(category, "ISEMAIL_DNSWARN") || slice_eq_cstr(category, "ISEMAIL_RFC5321");
-}
-
-static int run_isemail(struct slice xml)
-{
-	int bad = 0, n = 0;
-	for (ptrdiff_t at; (at = slice_find(xml, SLICE("<test id="))) >= 0; n++) {
-		xml = slice_sub(xml, at + 9, SIZE_MAX);
-		struct slice one = slice_sub(xml, 0, slice_find(xml, SLICE("</test>")));
-		struct buf addr = { 0 };
-		struct smtp_path p;
-		unescape(&addr, element(one, "address"));
-		bool want = expect_valid(element(one, "category"), element(one, "diagnosis"));
-		bool got = buf_view(&addr).len > 0 && addr.ptr[0] != '<' && smtp_reverse_path_parse(buf_view(&addr), A, &p) == 0;
-		if (want != got) {
-			print_message("%s: %.*s %.*s %.*s\n", got ? "accepted" : "refused", SLICE_ARG(element(one, "category")),
-				      SLICE_ARG(element(one, "diagnosis")), SLICE_ARG(buf_view(&addr)));
-			bad++;
-		}
-		buf_fini(&addr);
-	}
-	assert_true(n > 100);
-	return bad;
-}
-
-static void test_isemail(void **st)
-{
-	const char *dir = getenv("SUITES");
-	static const struct { const char *file; int exceptions; } FILES[] = { { "tests.xml", 2 /* [1111:2222:…] reads as tag 1111; total length */ }, { "tests-original.xml", 2 } };
-	if (dir == NULL)
-		skip();
-	for (size_t i = 0; i < ARRAY_LEN(FILES); i++) {
-		char path[512];
-		snprintf(path, sizeof path, "%s/address-isemail/%s", dir, FILES[i].file);
-		FILE *f = fopen(path, "rb");
-		assert_non_null(f);
-		static char data[1 << 20];
-		size_t n = fread(data, 1, sizeof data, f);
-		fclose(f);
-		assert_int_equal(run_isemail(slice_new(data, n)), FILES[i].exceptions);
-	}
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_senders), cmocka_unit_test(test_domain_lengths), cmocka_unit_test(test_recipients),
 		cmocka_unit_test(test_commands), cmocka_unit_test(test_arguments), cmocka_unit_test(test_replies),
-		cmocka_unit_test(test_reply_text), cmocka_unit_test(test_isemail),
+		cmocka_unit_test(test_reply_text),
 	};
 	return cmocka_run_group_tests(tests, setup, teardown);
 }

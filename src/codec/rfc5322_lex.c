@@ -128,7 +128,7 @@ static bool lex_quoted_pair(struct scan *s, struct buf *out)
 	s->p++;
 	if (s->p < s->end) {
 		unsigned char c = *s->p;
-		if (c == 0 || c == '\r' || c == '\n' || (c >= 0x20 && c <= 0x7e) || is_no_ws_ctl(c)) {
+		if (c == 0 || c == '\t' || c == '\r' || c == '\n' || (c >= 0x20 && c <= 0x7e) || is_no_ws_ctl(c)) {
 			put(out, s->p, s->p + 1);
 			s->p++;
 			return true;
@@ -309,14 +309,7 @@ static bool lex_literal(struct scan *s, struct buf *out)
 
 bool lex_domain(struct scan *s, struct buf *out)
 {
-	const char *start = s->p;
-	lex_cfws(s);
-	if (lex_dot_atom_text(s, out)) {
-		lex_cfws(s);
-		return true;
-	}
-	s->p = start;
-	return lex_literal(s, out);
+	return dotted(s, out, lex_atom) || lex_literal(s, out);	/* atoms for the obsolete form, with blanks and comments about its dots */
 }
 
 bool mail_is_token(unsigned char c)

@@ -52,6 +52,7 @@ static const struct { enum mail_kind kind; const char *in, *out; } VALUES[] = {
 	{ MAIL_ADDRESS_LIST, "", "error" }, { MAIL_ADDRESS_LIST, "<>", "error" }, { MAIL_ADDRESS_LIST, "J\xf6rg <a@b.example>", "error" },
 	{ MAIL_MAILBOX_LIST, "J\xc3\xb6rg <a@b.example>", "[" NAMED("J\xc3\xb6rg", "a", "b.example") "]" },
 	{ MAIL_MAILBOX_LIST, "a@b.example c@d.example", "error" },
+	{ MAIL_MAILBOX_LIST, "a @ b . (c) example, d@[x\\\ty]", "[" MBOX("a", "b.example") "," MBOX("d", "[x\\ty]") "]" },
 	{ MAIL_MAILBOX_LIST, "=?utf-8?q?a=40b?=@c.example", "[" MBOX("=?utf-8?q?a=40b?=", "c.example") "]" },
 	{ MAIL_MAILBOX_LIST, "\"unterminated <a@b.example>", "error" },
 	{ MAIL_MESSAGE_ID, "<a@b>", "\"a@b\"" }, { MAIL_MESSAGE_ID, "a@b", "error" }, { MAIL_MESSAGE_ID, "<a>", "\"a\"" },
