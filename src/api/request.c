@@ -131,10 +131,13 @@ int api_query(struct api_call *c, const struct opt_desc *d, void *out)
 	struct val v = val_obj(), one;
 	int rc = 0;
 
-	while (rc == 0 && http1_query_next(&rest, &name, &value)) {
+	while (http1_query_next(&rest, &name, &value)) {
 		rc = query_value(field_of(d, buf_view(&name)), buf_view(&value), c->arena, &one);
-		if (rc == 0)
-			val_put(c->arena, &v, buf_view(&name), one);
+		if (rc < 0)
+			break;
+		uint32_t before = v.n;
+		struct val *put = val_put(c->arena, &v, buf_view(&name), one);
+		put->given_twice = v.n == before;
 	}
 	if (rc == 0)
 		rc = opt_parse(d, &v, c->arena, out);

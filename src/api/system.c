@@ -18,32 +18,24 @@ void api_check_liveness(struct api_call *c)
 	buf_cstr_put(&c->resp->body, !refusal ? "OK" : intake_state() == INTAKE_DISK ? "storage is too full" : refusal);
 }
 
-static char *prefix_of(struct api_call *c)
-{
-	struct slice rest = c->req->head->query;
-	struct buf name = { 0 }, value = { 0 };
-	char *prefix = NULL;
+struct metrics_query {
+	struct slice prefix;
+};
+static const struct opt_field METRICS_FIELDS[] = { OPT_STR(struct metrics_query, prefix, "", "put in front of each name"), OPT_END };
+static const struct opt_desc METRICS_QUERY = { .name = "", .fields = METRICS_FIELDS, .size = sizeof(struct metrics_query), .open = true };
 
-	while (http1_query_next(&rest, &name, &value)) {
-		if (slice_eq_cstr(buf_view(&name), "prefix"))
-			prefix = arena_strdup(c->arena, buf_view(&value));
-	}
-	buf_fini(&name);
-	buf_fini(&value);
-	return prefix;
+static void put_metrics(struct api_call *c, const char *type, void (*put)(struct buf *b, const char *prefix))
+{
+	struct metrics_query q;
+
+	if (api_query(c, &METRICS_QUERY, &q) < 0)
+		return;
+	c->resp->content_type = slice_from_cstr(type);
+	put(&c->resp->body, arena_strdup(c->arena, q.prefix));
 }
 
-void api_metrics(struct api_call *c)
-{
-	c->resp->content_type = SLICE("text/plain; charset=utf-8");
-	metrics_put_prometheus(&c->resp->body, prefix_of(c));
-}
-
-void api_metrics_json(struct api_call *c)
-{
-	c->resp->content_type = SLICE("application/json; charset=utf-8");
-	metrics_put_json(&c->resp->body, prefix_of(c));
-}
+void api_metrics(struct api_call *c) { put_metrics(c, "text/plain; charset=utf-8", metrics_put_prometheus); }
+void api_metrics_json(struct api_call *c) { put_metrics(c, "application/json; charset=utf-8", metrics_put_json); }
 
 void api_task_dump(struct api_call *c)
 {

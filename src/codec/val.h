@@ -25,7 +25,7 @@ struct val {
 	enum val_type type;
 	uint32_t n, cap;		/* members or items */
 	bool plain_key;			/* of a member whose key was a number or boolean: YAML does not quote it */
-	bool given_twice;		/* of a member that a JSON text gave more than once; this is the last of them */
+	bool given_twice;		/* of a member that JSON or a query gave more than once; this is the last of them */
 	union {
 		bool b;
 		int64_t i;

@@ -63,3 +63,56 @@ def test_liveness_says_whether_mail_is_taken(kumod, how, alive, inject, smtp):
     c = k.client()
     assert c.greeting.startswith(smtp)
     c.close()
+
+
+@pytest.mark.parametrize("path", ["inspect-sched-q/v1?queue_name=a.example&queue_name=b.example", "inspect-ready-q/v1?queue_name=a&queue_name=a",
+                                  "resolve-egress-path/v1?domain=a.example&domain=b.example", "/metrics?prefix=a&prefix=b"])
+def test_a_parameter_given_twice(kumod, path):
+    """Which of two was meant cannot be known."""
+    status, text = kumod(BASE).http("GET", path if path[0] == "/" else "/api/admin/" + path)
+    assert (status, text) == (400, "Failed to deserialize query string: duplicate field `%s`" % re.search(r"[?](\w+)", path)[1])
+
+
+def test_administration(kumod, sink):
+    """Each admin endpoint once, with what it changes seen by another."""
+    s = sink(lambda verb, line: "451 4.7.1 later" if verb == "RCPT" else None)
+    k = kumod("QUEUE = { retry_interval = '10m' }\n" + BASE, sink_port=s.port)
+    admin = lambda method, path, body=None: k.http(method, "/api/admin/" + path, body)
+    get = lambda path: json.loads(admin("GET", path)[1])
+    for domain in ("a.example", "b.example"):
+        assert k.http("POST", "/api/inject/v1", dict(INJECT, recipients=[{"email": "r@" + domain}]))[0] == 200
+    waiting = lambda q: get("inspect-sched-q/v1?queue_name=" + q)
+    assert wait_for(lambda: all(admin("GET", "inspect-sched-q/v1?queue_name=" + q)[0] == 200 and waiting(q)["num_scheduled"] for q in ("a.example", "b.example")))
+    q = waiting("a.example")
+    id = q["messages"][0]["id"]
+    assert (q["messages"][0]["message"]["recipient"], q["messages"][0]["message"]["data"], q["queue_config"]["retry_interval"]) == ("r@a.example", None, "10m")
+    assert "body" in get("inspect-message/v1?want_body=true&id=" + id)["message"]["data"]
+    assert waiting("a.example&limit=0")["messages"] == []
+
+    ready = "unspecified->mx.a.example@smtp_client"
+    shown = get("resolve-egress-path/v1?domain=a.example")
+    assert (shown["queue_name"], shown["source"], shown["mx"]["site_name"], shown["queue_config"]["retry_interval"]) == (ready, "unspecified", "mx.a.example", "10m")
+    assert get("inspect-ready-q/v1?queue_name=" + ready.replace(">", "%3E"))["egress_source"] == "unspecified"
+
+    assert get("ready-q-states/v1") == {"states_by_ready_queue": {}}     # nothing holds it back
+
+    for kind, which, body in (("suspend", "domain", {"domain": "a.example"}), ("suspend-ready-q", "name", {"name": ready})):
+        entry = json.loads(admin("POST", kind + "/v1", dict(body, reason="test", duration="1h"))[1])["id"]
+        assert [(e["id"], e[which], e["reason"], e["duration"][:3] in ("1h", "59m")) for e in get(kind + "/v1")] == [(entry, body[which], "test", True)]
+        assert admin("DELETE", kind + "/v1", {"id": entry}) == (200, "removed " + entry)
+        assert admin("DELETE", kind + "/v1", {"id": entry})[0] == 404 and get(kind + "/v1") == []
+
+    assert admin("POST", "rebind/v1", {"reason": "test", "domain": "a.example", "data": {"queue": "held@c.example"}})[0] == 200
+    assert wait_for(lambda: waiting("a.example")["num_scheduled"] == 0, 10)
+    entry = json.loads(admin("POST", "bounce/v1", {"reason": "test", "queue_names": ["b.example"], "domain": "elsewhere.example"})[1])["id"]
+    assert wait_for(lambda: [(e["id"], e["bounced"], e["total_bounced"]) for e in get("bounce/v1")] == [(entry, {"b.example": 1}, 1)], 10)
+    assert len(k.wait_records("AdminBounce")) == 1
+    assert admin("DELETE", "bounce/v1", {"id": entry})[0] == 200
+
+    assert admin("POST", "abort-ready-q-conn/v1", {"queue_name": ready, "session_id": entry})[0] == 404
+    assert [admin("POST", "spool-compact/v1", {"name": n})[0] for n in ("data", "meta", "none")] == [200, 200, 500]
+    assert [admin("POST", "set_diagnostic_log_filter/v1", {"filter": f})[0] for f in ("kumod=debug,info", "===")] == [200, 500]
+    assert admin("POST", "bump-config-epoch") == (200, "")
+    assert re.search(r"usage: \d+ bytes\n", admin("GET", "memory/stats")[1])
+    info = json.loads(k.http("GET", "/api/machine-info")[1])
+    assert info["process_kind"] == "kumod" and info["num_cores"] >= 1 and info["online_since"].endswith("Z")
