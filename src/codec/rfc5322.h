@@ -98,6 +98,8 @@ void mime_params_put(struct buf *b, const struct mime_params *p);
 /* ASCII is wrapped at blanks about column 75 (hard at 900), other UTF-8 becomes RFC 2047 words. */
 void mail_put_unstructured(struct buf *b, struct slice text);
 void mail_put_word(struct buf *b, struct slice utf8);					/* =?UTF-8?q?…?=, folded */
+/* As it is, but a line break folds, whatever follows it: no value ends its field, nor the header. */
+void mail_put_folded(struct buf *b, struct slice value);
 void mail_put_wrapped(struct buf *b, struct slice text, size_t soft, size_t hard);
 /* The shapes above; -E_INVAL when V is none. */
 int mail_put_mailbox(struct buf *b, const struct val *v) WARN_UNUSED;

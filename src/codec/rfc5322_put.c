@@ -360,3 +360,22 @@ int mail_put_auth_results(struct buf *b, const struct val *v)
 			return rc;
 	return 0;
 }
+
+static bool is_break(char c) { return c == '\r' || c == '\n'; }
+
+void mail_put_folded(struct buf *b, struct slice value)
+{
+	while (value.len && is_break(value.ptr[value.len - 1]))
+		value.len--;
+	for (size_t i = 0; i < value.len; i++) {
+		if (!is_break(value.ptr[i])) {
+			buf_putc(b, value.ptr[i]);
+			continue;
+		}
+		while (is_break(value.ptr[i + 1]))
+			i++;
+		buf_lit(b, "\r\n");
+		if (value.ptr[i + 1] != ' ' && value.ptr[i + 1] != '\t')
+			buf_putc(b, ' ');
+	}
+}

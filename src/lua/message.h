@@ -17,6 +17,7 @@ struct msg_body *lua_msg_body(lua_State *L, struct msg *m);
 void lua_msg_set_data(struct msg *m, struct buf *b);
 /* Sets the body unless RC says that it failed; frees B and OLD, and raises for a failure. Returns 0 results. */
 int lua_msg_finish_edit(lua_State *L, struct msg *m, int rc, struct msg_body **old, struct buf *b);
+struct slice lua_check_field_name(lua_State *L, int idx);		/* a text without line breaks */
 /* A list of texts at IDX (nil: none), in the arena of the call. */
 struct slice *lua_check_text_list(lua_State *L, int idx, uint32_t *n);
 void lua_push_buf(lua_State *L, struct buf *b);				/* pushes the bytes and frees B */

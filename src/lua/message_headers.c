@@ -9,23 +9,32 @@
 
 /* --- adding and removing --------------------------------------------------------------------------------------------------- */
 
+struct slice lua_check_field_name(lua_State *L, int idx)
+{
+	struct slice name = policy_check_text(L, idx);
+
+	if (slice_chr(name, '\r') >= 0 || slice_chr(name, '\n') >= 0)
+		policy_arg_errorf(L, idx, "a line break in the name of a header field");
+	return name;
+}
+
 static int add_header(lua_State *L, bool front)
 {
 	struct msg *m = lua_check_msg(L);
-	struct slice name = policy_check_text(L, 2), value = policy_check_text(L, 3);
-	struct buf out = { 0 }, encoded = { 0 };
+	struct slice name = lua_check_field_name(L, 2), value = policy_check_text(L, 3);
+	struct buf out = { 0 }, text = { 0 };
 	struct msg_body *body = lua_msg_body(L, m);
 	int rc = 0;
 
-	if (lua_toboolean(L, 4)) {
-		mail_put_unstructured(&encoded, value);
-		value = buf_view(&encoded);
-	}
-	if (front)
-		mail_prepend_header(&out, msg_body_view(body), name, value);
+	if (lua_toboolean(L, 4))
+		mail_put_unstructured(&text, value);
 	else
-		rc = mail_append_header(&out, msg_body_view(body), name, value);
-	buf_fini(&encoded);
+		mail_put_folded(&text, value);
+	if (front)
+		mail_prepend_header(&out, msg_body_view(body), name, buf_view(&text));
+	else
+		rc = mail_append_header(&out, msg_body_view(body), name, buf_view(&text));
+	buf_fini(&text);
 	return lua_msg_finish_edit(L, m, rc, &body, &out);
 }
 

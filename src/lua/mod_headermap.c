@@ -160,7 +160,7 @@ static struct mimepart *check_map(lua_State *L)
 static int add(lua_State *L, void (*put)(struct mime_doc *, struct mime_part *, struct slice, struct slice))
 {
 	struct mimepart *p = check_map(L);
-	struct slice name = policy_check_text(L, 2), value = policy_check_slice(L, 3);
+	struct slice name = lua_check_field_name(L, 2), value = policy_check_slice(L, 3);
 	struct buf b = { 0 };
 	mail_put_unstructured(&b, value);
 	put(p->doc, p->part, name, buf_view(&b));

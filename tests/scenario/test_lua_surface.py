@@ -110,3 +110,24 @@ def test_configurations_as_compact_toml():
   print(kumo.format_egress_path_config_toml(kumo.make_egress_path(kumo.toml_parse(text))) == text)
 """)
     assert out == ['additional_connection_limits = {}\tprohibited_hosts = ["10.0.0.0/8", "192.0.2.1"]', "true"]
+
+
+def test_no_value_adds_a_field_of_its_own():
+    out = script("""
+  local function new() return kumo.make_message('a@b.example', 'c@d.example', 'Subject: x\\r\\n\\r\\nbody\\r\\n') end
+  for _, v in ipairs { 'a\\r\\nB: c', 'a\\nb', 'a\\rb', 'a\\r\\n\\tb', 'a\\r\\n\\r\\nb', 'a\\r\\n', '\\n', '', 'a' } do
+    local m, n, p = new(), new(), new():parse_mime()
+    m:append_header('A', v)
+    n:prepend_header('A', v)
+    p.headers:append('A', v)
+    print((m:get_data():gsub('\\r\\n', '|')), (n:get_data():gsub('\\r\\n', '|')), #new():get_all_headers(), p.headers:get_first_named 'B')
+  end
+  local m = new()
+  print((select(2, try(m.append_header, m, 'A: b\\r\\nB', 'c'))))
+  print((select(2, try(m.prepend_header, m, 'A\\n', 'c'))))
+  local h = m:parse_mime().headers
+  print((select(2, try(h.append, h, 'A\\r', 'c'))))
+""")
+    folded = ["a| B: c", "a| b", "a| b", "a|\tb", "a| b", "a", "", "", "a"]
+    assert out[:9] == ["Subject: x|A: %s||body|\tA: %s|Subject: x||body|\t1\tnil" % (f, f) for f in folded]
+    assert all("bad argument #2" in l and "a line break in the name of a header field" in l for l in out[9:]) and len(out) == 12
