@@ -3,6 +3,7 @@
 #include <lauxlib.h>
 #include "api/aaa.h"
 #include "api/api.h"
+#include "lua/cached.h"
 #include "lua/util.h"
 #include "policy/arg.h"
 
@@ -169,4 +170,5 @@ void mod_aaa_register(void);
 void mod_aaa_register(void)
 {
 	policy_obj_methods(&ACL_MAP_OBJ, ACL_MAP_METHODS);
+	cached_shareable(&ACL_MAP_OBJ);
 }

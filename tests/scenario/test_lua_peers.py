@@ -268,8 +268,9 @@ allow = true
 privileges = ["GET", "POST"]
 identity.Any = {}
 ]=]
+local load = kumo.memoize(function() return kumo.aaa.load_acl_map { key_data = map } end, { name = 'acl', ttl = '1 minute', capacity = 1 })
 kumo.on('get_acl_definition', function(resource)
-  return kumo.aaa.load_acl_map({ key_data = map }):get(resource)
+  return load():get(resource)
 end)
 '''
 
