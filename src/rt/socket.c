@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <sys/un.h>
 #include <unistd.h>
 #include "base/xalloc.h"
@@ -13,6 +16,7 @@
 #include "rt/io.h"
 
 #define EMFILE_PAUSE_MS 100
+#define FDS_KEPT 64
 
 /* -- descriptors of others -- */
 
@@ -140,6 +144,49 @@ static int listener_await(struct rt_listener *l)
 	return rc;
 }
 
+/*
+ * The last descriptors are not for peers: the spool and the logs must be able to open their files while connections use up the rest. The kernel
+ * gives out the lowest free number, so a number tells how many are in use.
+ */
+static int fds_for_peers(void)
+{
+	static _Atomic int cached;
+	struct rlimit r;
+	int n = atomic_load_explicit(&cached, memory_order_relaxed);
+	if (n == 0) {
+		n = getrlimit(RLIMIT_NOFILE, &r) == 0 && r.rlim_cur < INT_MAX ? (int)r.rlim_cur : INT_MAX;
+		n -= MIN(FDS_KEPT, n / 8);
+		atomic_store_explicit(&cached, n, memory_order_relaxed);
+	}
+	return n;
+}
+
+static void report_shortage(struct rt_listener *l, const char *why)
+{
+	char text[128];
+	if (!l->exhausted)
+		diag_error("kumo.rt", "accepting on %s: %s; connections wait until some end (raise LimitNOFILE)", netaddr_text(&l->addr, text), why);
+	l->exhausted = true;
+}
+
+/* Holds a connection that got one of the last numbers until there is a lower one. Takes *FD over when it fails. */
+static int await_lower_fd(struct rt_listener *l, int *fd)
+{
+	int rc = 0;
+	while (*fd >= fds_for_peers() && rc == 0) {
+		report_shortage(l, "nearly all file descriptors are in use");
+		rc = rt_sleep_ms(EMFILE_PAUSE_MS);
+		int lower = rc == 0 ? fcntl(*fd, F_DUPFD_CLOEXEC, 0) : -1;
+		if (lower >= 0) {
+			close(MAX(lower, *fd));
+			*fd = MIN(lower, *fd);
+		}
+	}
+	if (rc < 0)
+		close(*fd);
+	return rc;
+}
+
 static bool is_shortage(int e)
 {
 	return e == EMFILE || e == ENFILE || e == ENOBUFS || e == ENOMEM;
@@ -157,6 +204,8 @@ int rt_accept(struct rt_listener *l, int *fd, struct netaddr *peer)
 		memset(&ss, 0, sizeof ss);
 		int got = accept4(l->fd, (struct sockaddr *)&ss, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
 		if (got >= 0) {
+			if ((rc = await_lower_fd(l, &got)) < 0)
+				return rc;
 			l->exhausted = false;
 			set_nodelay(got);
 			if (peer)
@@ -169,9 +218,7 @@ int rt_accept(struct rt_listener *l, int *fd, struct netaddr *peer)
 			if ((rc = listener_await(l)) < 0)
 				return rc;
 		} else if (is_shortage(errno)) {
-			if (!l->exhausted)
-				diag_error("kumo.rt", "accepting on %s: %s; connections wait until some end (raise LimitNOFILE)", netaddr_text(&l->addr, text), strerror(errno));
-			l->exhausted = true;
+			report_shortage(l, strerror(errno));
 			if ((rc = rt_sleep_ms(EMFILE_PAUSE_MS)) < 0)
 				return rc;
 		} else if (errno == EBADF || errno == EINVAL || errno == ENOTSOCK) {
@@ -242,6 +289,10 @@ int rt_connect(const struct netaddr *to, const struct ipaddr *source, int64_t ti
 	int fd = socket(ss.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return err_errno(E_IO, "socket");
+	if (fd >= fds_for_peers()) {
+		close(fd);
+		return err_set(E_LIMIT, "nearly all file descriptors are in use, raise LimitNOFILE (os error %d)", EMFILE);
+	}
 	set_nodelay(fd);
 	if (source && source->family)
 		rc = bind_source(fd, source);

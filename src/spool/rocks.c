@@ -169,8 +169,10 @@ static int open_db(struct rocks *r, const struct spool_opts *so)
 	rocksdb_options_destroy(o);
 	if (text == NULL)
 		return 0;
-	bool locked = strstr(text, "lock") != NULL || strstr(text, "LOCK") != NULL;
+	bool no_fds = strstr(text, strerror(EMFILE)) != NULL, locked = strstr(text, "lock") != NULL || strstr(text, "LOCK") != NULL;
 	int rc = take_error(r->store.path, text);
+	if (no_fds)
+		return err_set(E_LIMIT, "%s. Raise the limit on open files (LimitNOFILE, ulimit -n)", err_text());
 	return locked ? err_set(E_EXIST, "%s. Is another process using this spool? Stop it first", err_text()) : rc;
 }
 

@@ -2,9 +2,9 @@
 /*
  * A preloaded library that makes a disk fail on command: test_disk.py fills it, makes it read-only, breaks it, and makes it well again.
  *
- * What is done below $SHIM_ROOT fails with the error numbers that stand in $SHIM_CONTROL, a file of four 32-bit numbers that both sides map: for what
- * changes the disk, for what reads it, and (for statvfs) how many percent are free, -1 being the truth; how many calls have failed so far. Deleting fails
- * on a full disk no more than it does on a real one.
+ * What is done below $SHIM_ROOT fails with the error numbers that stand in $SHIM_CONTROL, a file of five 32-bit numbers that both sides map: for what
+ * changes the disk, for what reads it, and (for statvfs) how many percent are free, -1 being the truth; how many calls have failed so far; and for
+ * mappings of stacks, wherever. Deleting fails on a full disk no more than it does on a real one.
  *
  * Thread:  any.   Memory: static.   Yields: never.
  */
@@ -26,7 +26,7 @@
 #include <unistd.h>
 
 static volatile struct {
-	int32_t write_errno, read_errno, free_percent, failed;
+	int32_t write_errno, read_errno, free_percent, failed, map_errno;
 } *control;
 static char root[PATH_MAX];
 static size_t root_len;
@@ -133,6 +133,17 @@ CALL(int, unlinkat, (int d, const char *a, int f), (d, a, f), T(int, const char 
 CALL(ssize_t, read, (int fd, void *p, size_t n), (fd, p, n), T(int, void *, size_t), READ_FAILS(fd_below(fd)))
 CALL(ssize_t, pread, (int fd, void *p, size_t n, off_t o), (fd, p, n, o), T(int, void *, size_t, off_t), READ_FAILS(fd_below(fd)))
 CALL(ssize_t, pread64, (int fd, void *p, size_t n, off64_t o), (fd, p, n, o), T(int, void *, size_t, off64_t), READ_FAILS(fd_below(fd)))
+
+#define MAPS(fn, off_type)                                                \
+	void *fn(void *at, size_t n, int prot, int flags, int fd, off_type off) \
+	{                                                                 \
+		REAL(void *, #fn, void *, size_t, int, int, int, off_type); \
+		if (control && control->map_errno && (flags & MAP_STACK) && fails(control->map_errno, true)) \
+			return MAP_FAILED;                                \
+		return real(at, n, prot, flags, fd, off);                 \
+	}
+MAPS(mmap, off_t)
+MAPS(mmap64, off64_t)
 
 #define STATVFS(fn, type)                                                 \
 	int fn(const char *path, struct type *v)                          \

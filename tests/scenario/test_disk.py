@@ -1,7 +1,8 @@
-"""The spool's disk is full, read-only or broken, and well again: what clients hear, which deliveries wait, and that nothing accepted is lost."""
-import errno, json, os, re, struct, time
+"""The disk is full, read-only or broken, descriptors or mappings run out, and all is well again: what clients hear, which deliveries wait, and that nothing
+accepted is lost."""
+import errno, json, os, re, select, socket, struct, time
 import pytest
-from kumotest import BASE, Client, wait_for
+from kumotest import BASE, wait_for
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 SPOOL = "SPOOL = { kind = '%s', min_free_space = '0', min_free_inodes = '0', rocks_params = { error_latch_duration = '0s', error_unlatch_duration = '1s'%s } }; QUEUE = { retry_interval = '2s', max_retry_interval = '3s' }\n"
@@ -15,14 +16,14 @@ class Disk:
         self.set(0, 0, -1)
         self.env = {"LD_PRELOAD": so, "SHIM_ROOT": root, "SHIM_CONTROL": path}
 
-    def set(self, write=0, read=0, free=-1):
+    def set(self, write=0, read=0, free=-1, stacks=0):
+        failed = self.failed() if os.path.exists(self.path) else 0
         with open(self.path, "r+b" if os.path.exists(self.path) else "w+b") as f:
-            f.write(struct.pack("iii", write, read, free))
-            f.truncate(16)
+            f.write(struct.pack("iiiii", write, read, free, failed, stacks))
 
     def failed(self):
         with open(self.path, "rb") as f:
-            return struct.unpack("iiii", f.read())[3]
+            return struct.unpack("iiiii", f.read())[3]
 
 
 @pytest.fixture
@@ -165,3 +166,57 @@ def test_min_free(kumod, sink, disk):
     assert k.http("GET", "/api/check-liveness/v1") == (200, "OK")
     assert k.stop() == 0
     exactly_once(k, ["r@a.example"])
+
+
+def test_no_more_stacks(kumod, sink, disk):
+    """vm.max_map_count is reached: a clear message, those who come wait, and all goes on when connections end."""
+    s = sink()
+    k = start(kumod, s, disk, BASE)
+    assert k.client().mail("r0@a.example").startswith("250") and s.wait(1)
+    disk.set(stacks=errno.ENOMEM)
+    held = [socket.create_connection(("127.0.0.1", k.ports["smtp"])) for _ in range(400)]
+    assert wait_for(lambda: "vm.max_map_count" in k.stderr()), k.stderr()
+    assert disk.failed() > 0 and k.p.poll() is None
+    served = [c for c in held if select.select([c], [], [], 0.01)[0]]
+    assert 5 < len(served) < 400 and all(c.recv(100).startswith(b"220") for c in served), len(served)
+    for c in held:
+        c.close()
+    assert wait_for(lambda: k.client().mail("r1@a.example").startswith("250"), 20)
+    assert s.wait(2)
+    disk.set()
+    assert k.client().mail("r2@a.example").startswith("250") and s.wait(3)
+    assert k.stop() == 0
+    exactly_once(k, ["r%d@a.example" % i for i in range(3)])
+
+
+NOFILE = ["/bin/sh", "-c", "ulimit -n 160 && exec \"$@\"", "sh"]
+
+
+@pytest.mark.parametrize("kind", ["RocksDB", "LocalDisk"])
+def test_no_more_descriptors(kumod, sink, kind):
+    """More clients than descriptors: the rest waits without a greeting, sessions that stand take mail, the spool is not cut off."""
+    s = sink()
+    k = kumod("SPOOL = { kind = '%s', rocks_params = { write_buffer_size = 65536 } }\n" % kind + BASE, sink_port=s.port, wrap=NOFILE)
+    standing = k.client()
+    held = [socket.create_connection(("127.0.0.1", k.ports["smtp"])) for _ in range(200)]
+    assert wait_for(lambda: "LimitNOFILE" in k.stderr()), k.stderr()
+    time.sleep(0.5)
+    body = b"Subject: x\r\n\r\n" + b"".join(os.urandom(40).hex().encode() + b"\r\n" for _ in range(80))
+    accepted = ["r%d@a.example" % i for i in range(60)]
+    for a in accepted:      # enough to make RocksDB write files
+        assert standing.mail(a, body).startswith("250"), k.stderr()[-2000:]
+    assert "refusing mail" not in k.stderr() and "IO error" not in k.stderr(), k.stderr()[-2000:]
+    for c in held:
+        c.close()
+    accepted.append("late@a.example")
+    assert wait_for(lambda: k.client().mail("late@a.example").startswith("250"), 20)
+    assert wait_for(lambda: set(accepted) <= set(s.rcpts), 90), (len(s.rcpts), k.stderr()[-2000:])
+    assert k.stop() == 0
+    exactly_once(k, accepted)
+
+
+def test_too_few_descriptors_to_start(kumod):
+    k = kumod(BASE, wait=False, wrap=["/bin/sh", "-c", "ulimit -n 12 && exec \"$@\"", "sh"])
+    assert k.p.wait(20) == 1
+    k.reader.join(5)
+    assert "Too many open files" in k.stderr() and "LimitNOFILE" in k.stderr() and "another process" not in k.stderr(), k.stderr()
