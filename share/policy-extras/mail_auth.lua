@@ -112,6 +112,9 @@ function mod.check(msg, options)
   end
 
   if options.dkim then
+    if #dkim == 0 then
+      dkim = { { method = 'dkim', result = 'none', reason = 'there is no signature', props = {} } }
+    end
     out.dkim = dkim
     for _, result in ipairs(dkim) do
       all[#all + 1] = result

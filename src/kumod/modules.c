@@ -31,6 +31,7 @@
 	X(mod_sqlite) \
 	X(mod_message) \
 	X(mod_dkim) \
+	X(mod_dmarc) \
 	X(mod_mimepart) \
 	X(mod_report) \
 	X(mod_spf) \

@@ -2,12 +2,11 @@
 /*
  * mod_string - kumo.string: splitting, trimming, replacing, wrapping of UTF-8 text; registrable domains.
  */
-#include <libpsl.h>
 #include <stdlib.h>
 #include "codec/normalize.h"
 #include "codec/template.h"
 #include "lua/util.h"
-#include "rt/sync.h"
+#include "mailauth/org_domain.h"
 
 /* --- splitting ------------------------------------------------------------------------------------------------------ */
 
@@ -275,46 +274,14 @@ static int fn_wrap(lua_State *L)
 
 /* --- domains -------------------------------------------------------------------------------------------------------- */
 
-static const psl_ctx_t *suffixes(void)
+static int push_part(lua_State *L, const char *(*part)(const char *domain))
 {
-	static struct rt_lock lock = RT_LOCK_INIT(RANK_LEAF);
-	static psl_ctx_t *ctx;
-	rt_lock(&lock);
-	if (!ctx)
-		ctx = psl_latest(NULL);	/* the system's file, or the list in the library */
-	rt_unlock(&lock);
-	return ctx;
-}
-
-/* Small letters, no dots at the ends; what stands before an empty label is no part of the name. */
-static const char *check_domain(lua_State *L)
-{
-	struct slice s = policy_check_text(L, 1);
-	while (s.len && s.ptr[s.len - 1] == '.')
-		s.len--;
-	for (ptrdiff_t at; (at = slice_find(s, SLICE(".."))) >= 0;)
-		s = slice_sub(s, (size_t)at + 2, SIZE_MAX);
-	while (s.len && s.ptr[0] == '.')
-		s = slice_sub(s, 1, SIZE_MAX);
-	char *d = arena_strdup(policy_arena(L), s);
-	for (size_t i = 0; i < s.len; i++)
-		d[i] = ascii_lower(d[i]);
-	return d;
-}
-
-static int fn_psl_domain(lua_State *L)
-{
-	const char *d = check_domain(L), *found = *d ? psl_registrable_domain(suffixes(), d) : NULL;
-	lua_pushstring(L, found);
+	lua_pushstring(L, part(org_domain_normal(policy_check_text(L, 1), policy_arena(L))));
 	return 1;
 }
 
-static int fn_psl_suffix(lua_State *L)
-{
-	const char *d = check_domain(L), *found = *d ? psl_unregistrable_domain(suffixes(), d) : NULL;
-	lua_pushstring(L, found);
-	return 1;
-}
+static int fn_psl_domain(lua_State *L) { return push_part(L, org_domain_of); }
+static int fn_psl_suffix(lua_State *L) { return push_part(L, org_domain_suffix); }
 
 static int fn_normalize_smtp_response(lua_State *L)
 {
