@@ -111,6 +111,16 @@ local function check_sources(shaping)
   report(missing)
 end
 
+local function local_only(files)
+  local list = {}
+  for _, path in ipairs(files) do
+    if not path:find '^https?://' then
+      list[#list + 1] = path
+    end
+  end
+  return list
+end
+
 local function register_validation(files, options)
   kumo.on('validate_config', function()
     local own_files = {}
@@ -120,8 +130,8 @@ local function register_validation(files, options)
       end
     end
     utils.warn_unmonitored('shaping.lua', own_files)
-    local load_options = utils.merge_into(options or {}, { skip_remote = true })
-    local shaping = kumo.shaping.load(files, load_options)
+    local load_options = utils.merge_into(options or {}, { remote_load = 'Error' })
+    local shaping = kumo.shaping.load(load_options.skip_remote and local_only(files) or files, load_options)
     report(shaping:get_errors())
     report(shaping:get_warnings())
     check_sources(shaping)

@@ -61,3 +61,22 @@ def test_sources_over_http():
         assert load({"remote_load": "Error"}, base + "/bad")[0]["errors"].startswith("parsing toml: %s/bad:1: " % base)
         assert load({"skip_remote": True}, base + "/s.toml")[0]["warnings"] == "Ignoring %s/s.toml because skip_remote is set to true" % base
     assert "making HTTP request to %s/s.toml" % base in load({"remote_load": "Error"}, base + "/s.toml")[0]["errors"]
+
+
+def test_validation_reads_what_is_listed():
+    """With the helper: a URL is fetched and checked like a file, unless skip_remote says no."""
+    policy = PRELUDE + r'''
+        local options = kumo.serde.json_parse(os.getenv 'OPTIONS')
+        kumo.on('get_egress_path_config', require('policy-extras.shaping'):setup({ os.getenv 'URL' }, { no_default_files = true, validation_options = options }))
+    '''
+
+    def validate(url, options):
+        status, out, err = run_kumod(policy, "--validate", env={"URL": url, "OPTIONS": json.dumps(options)})
+        return status, out + err
+    with web({"/good.toml": (200, '["default"]\nconnection_limit = 7\n'), "/bad.toml": (200, '["default"]\nconnection_limt = 7\n')}) as base:
+        assert validate(base + "/good.toml", {}) == (0, "")
+        status, text = validate(base + "/bad.toml", {})
+        assert status == 1 and "unknown field `connection_limt`" in text
+        status, text = validate(base + "/none.toml", {})
+        assert status == 1 and "shaping: remote shaping source %s/none.toml error: " % base in text
+        assert validate(base + "/none.toml", {"skip_remote": True}) == (0, "")
