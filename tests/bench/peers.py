@@ -1,5 +1,5 @@
 """Postfix's smtp-source and smtp-sink, unpacked from Debian's package, as the two ends of a measurement."""
-import glob, os, re, socket, subprocess, time
+import glob, os, re, socket, subprocess, tempfile, time
 
 
 def free_port():
@@ -36,7 +36,7 @@ def rss_mb(pid):
 class Tools:
     def __init__(self, scratch):
         self.root = os.path.join(scratch, "postfix")
-        subprocess.run(["apt-get", "download", "-q", "postfix"], cwd=scratch, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        subprocess.run(["apt-get", "-o", "APT::Sandbox::User=root", "download", "-q", "postfix"], cwd=scratch, check=True, stdout=subprocess.DEVNULL)
         subprocess.run(["dpkg-deb", "-x", glob.glob(os.path.join(scratch, "postfix_*.deb"))[0], self.root], check=True)
         self.env = dict(os.environ, LD_LIBRARY_PATH=os.path.join(self.root, "usr/lib/postfix"))
 
@@ -54,9 +54,15 @@ class Tools:
 class Sink:
     def __init__(self, tools, args):
         self.port = free_port()
+        log = tempfile.TemporaryFile()
         self.p = subprocess.Popen([tools.program("smtp-sink"), "-m", "20000", *args, "-u", "nobody", "127.0.0.1:%d" % self.port, "4096"], env=tools.env,
-                                  stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        wait_port(self.port)
+                                  stdout=subprocess.DEVNULL, stderr=log)
+        try:
+            wait_port(self.port)
+        except RuntimeError:
+            self.stop()
+            log.seek(0)
+            raise RuntimeError("smtp-sink does not start: " + log.read().decode("utf-8", "replace").strip())
 
     def stop(self):
         self.p.kill()
