@@ -92,7 +92,8 @@ static void real_body(void *arg)
 
 	assert_int_equal(rt_sleep_ms(20), 0);
 	t = rt_now_us_exact() - t;
-	assert_in_range(t, 19000, 200000);
+	/* it counts from when the loop last looked at the clock, which a slow machine did milliseconds ago */
+	assert_in_range(t, 15000, 200000);
 }
 
 static void real_time(void **state)
