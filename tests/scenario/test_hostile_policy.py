@@ -40,3 +40,31 @@ def test_a_handler_fails_alone(kumod, sink, name):
     assert s.wait(4)
     assert hwm_mb(k.p.pid) - before < 512
     assert k.stop() == 0
+
+
+KEPT = r'''
+kumo.on('smtp_server_message_received', function(msg, conn) KEPT = conn end)
+kumo.on('change', function(msg)
+  for i = 1, 2000 do
+    KEPT:set_meta('ehlo_domain', ('changed'):rep(i % 90 + 1))
+    KEPT:set_meta('k' .. i % 37, ('z'):rep(i % 700))
+  end
+  return true
+end)
+'''
+
+
+def test_a_connection_that_was_kept_is_changed_while_it_is_logged(kumod, sink):
+    """What a record says of the client is of the moment when it began, whoever changes the connection's metadata meanwhile."""
+    s = sink()
+    first = "kumo.on('init', function()\n  kumo.configure_local_logs { log_dir = DIR .. '/first', filter_event = 'change' }\n"
+    text = BASE.replace("kumo.on('init', function()\n", first, 1) + KEPT
+    k = kumod(text, sink_port=s.port, env={"MALLOC_CONF": "junk:free"})    # what is freed is seen to be
+    for _ in range(20):
+        c = k.client()
+        c.cmd("EHLO client-with-a-name.example")
+        assert c.mail().startswith("250")
+        c.close()
+    assert s.wait(20)
+    assert k.stop() == 0
+    assert [r["peer_address"]["name"] for r in k.records() if r["type"] == "Reception"] == ["client-with-a-name.example"] * 20

@@ -242,7 +242,7 @@ static int store_all(struct acceptance *x)
 static int record(struct acceptance *x, struct batch *b)
 {
 	struct smtp_session *s = x->s;
-	const struct val *meta = conn_meta_all(s->meta);
+	const struct val *meta = &x->meta;	/* not the connection's, which handlers may change while this is being logged */
 	struct buf addr = { 0 }, id = { 0 };
 	ipaddr_put(&addr, &s->peer.ip);
 	uuid_put(&id, s->id);

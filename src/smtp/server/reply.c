@@ -6,16 +6,17 @@
 #include "smtp/server/metrics.h"
 #include "smtp/server/watch.h"
 
-struct slice session_peer_name(const struct smtp_session *s)
+struct slice session_peer_name(struct smtp_session *s)
 {
 	struct slice name = val_get_str(conn_meta_all(s->meta), SLICE("ehlo_domain"));
-	return name.ptr ? name : SLICE("");
+	return name.ptr ? arena_dup(session_arena(s), name) : SLICE("");
 }
 
 static void log_rejection(struct smtp_session *s, unsigned code, struct slice text, struct slice command)
 {
 	struct buf addr = { 0 };
 	struct arena *a = session_arena(s);
+	struct val meta = val_copy(a, conn_meta_all(s->meta));	/* a hook's handler may have kept the connection, and change it */
 	struct slice last_rcpt = s->txn.active && s->txn.n ? s->txn.rcpts[s->txn.n - 1].text : SLICE("");
 	struct log_event ev = {
 		.type = LOG_REJECTION,
@@ -25,7 +26,7 @@ static void log_rejection(struct smtp_session *s, unsigned code, struct slice te
 		.queue = SLICE(""),
 		.site = SLICE(""),
 		.peer_name = session_peer_name(s),
-		.meta = conn_meta_all(s->meta),
+		.meta = &meta,
 		.event_us = rt_wall_us(),
 	};
 	ipaddr_put(&addr, &s->peer.ip);

@@ -92,7 +92,7 @@ int reply_trouble(struct smtp_session *s, const char *what) WARN_UNUSED;
 int reply_goodbye(struct smtp_session *s, const char *enhanced, const char *text) WARN_UNUSED;
 int session_flush(struct smtp_session *s);
 const char *session_intake_refusal(void);	/* why no mail is taken now, as text of a 421; counted. NULL: it is taken */
-struct slice session_peer_name(const struct smtp_session *s);	/* what EHLO said; "" before */
+struct slice session_peer_name(struct smtp_session *s);	/* what EHLO said, kept for the command; "" before */
 
 /* One command line without its CRLF, valid until the next read. 1: it was too long and is skipped. */
 int session_read_line(struct smtp_session *s, struct slice *line) WARN_UNUSED;
@@ -140,7 +140,7 @@ extern const struct policy_event EV_SMTP_MAIL_FROM, EV_SMTP_RCPT_TO, EV_SMTP_DAT
 void events_register(void);
 
 /* Trace headers (trace.c). */
-void trace_put_received(struct buf *b, const struct smtp_session *s, struct uuid id, const struct smtp_path *only_rcpt);
+void trace_put_received(struct buf *b, struct smtp_session *s, struct uuid id, const struct smtp_path *only_rcpt);
 struct msg_env;
 void trace_put_supplemental(struct buf *b, const struct smtp_trace_opts *o, const struct msg_env *env);
 int trace_add_supplemental(struct msg *m, const struct smtp_trace_opts *o) WARN_UNUSED;

@@ -6,7 +6,7 @@
 #include "smtp/server/session.h"
 
 /* RFC 5321 4.4, in the layout that log scrapers know: the "for" clause only where there is one recipient to name. */
-void trace_put_received(struct buf *b, const struct smtp_session *s, struct uuid id, const struct smtp_path *only_rcpt)
+void trace_put_received(struct buf *b, struct smtp_session *s, struct uuid id, const struct smtp_path *only_rcpt)
 {
 	struct slice from = session_peer_name(s);
 	const struct val *cipher = conn_meta_get(s->meta, SLICE("tls_cipher"));
