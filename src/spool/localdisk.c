@@ -364,7 +364,7 @@ struct local_walk {
 	bool values;
 	struct uuid *ids;
 	size_t n, cap, pos;
-	char *value;
+	char *value, *why;
 	int rc;
 };
 
@@ -390,9 +390,15 @@ static void collect(struct local_walk *w, int dir_fd, char hex[33], int depth)
 {
 	if (dir_fd < 0 && errno == ENOENT && depth > 0)
 		return;		/* its last message ended just now */
+	if (dir_fd < 0 && errno == ENOTDIR && depth > 0) {
+		diag_warn("kumo.spool", "%s: %.*s in the spool is no folder", w->l->store.path, 2 * depth, hex);
+		return;
+	}
 	DIR *d = dir_fd >= 0 ? fdopendir(dir_fd) : NULL;
 	if (d == NULL) {
 		w->rc = err_errno(E_IO, "%s: cannot read a folder of the spool", w->l->store.path);
+		free(w->why);
+		w->why = xstrdup(err_text());	/* for the end of the walk, in another job */
 		if (dir_fd >= 0)
 			close(dir_fd);
 		return;
@@ -459,8 +465,9 @@ static bool local_walk_next(struct store_walk *sw, struct uuid *id, struct slice
 static int local_walk_end(struct store_walk *sw)
 {
 	struct local_walk *w = (struct local_walk *)sw;
-	int rc = w->rc;
+	int rc = w->rc < 0 ? err_set((enum err_code)-w->rc, "%s", w->why) : 0;
 	free(w->value);
+	free(w->why);
 	free(w->ids);
 	free(w);
 	return rc;

@@ -220,6 +220,17 @@ static void test_stored_again(void **state)
 	}
 }
 
+/* A file where the first folder of some ids would be. */
+static void put_file_for_folder(void)
+{
+	char path[256];
+	for (int i = 0, fd = -1; i < 256 && fd < 0; i++) {
+		snprintf(path, sizeof path, "%s/meta/data/%02x", dir, i);
+		if ((fd = open(path, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600)) >= 0)
+			close(fd);
+	}
+}
+
 /* What is no file, or is too large for a message, stands where an envelope should. */
 static void test_not_a_file(void **state)
 {
@@ -241,6 +252,7 @@ static void test_not_a_file(void **state)
 			assert_int_equal(i ? mkfifo(path, 0600) : mkdir(path, 0700), 0);
 		buf_fini(&id);
 	}
+	put_file_for_folder();
 	struct seen s = { 0 };
 	struct spool_walk w;
 	assert_int_equal(open_both(SPOOL_LOCAL_DISK, false), 0);
