@@ -174,7 +174,6 @@ static int parse_children(struct parse *ps, struct mime_part *p, struct slice bo
 		return 0;
 	p->intro = slice_sub(body, 0, at);
 	p->body = slice_sub(body, 0, 0);
-	p->open_end = true;
 	while (!close) {
 		size_t from = after;
 		at = find_delimiter(body, mark, from, &close, &after);
@@ -188,7 +187,6 @@ static int parse_children(struct parse *ps, struct mime_part *p, struct slice bo
 		if (at == SIZE_MAX)
 			return 0;
 	}
-	p->open_end = false;
 	p->outro = slice_sub(body, after, SIZE_MAX);
 	return 0;
 }

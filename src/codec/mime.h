@@ -3,7 +3,8 @@
  * mime - messages as trees of parts: reading, changing, building, and mending what does not conform.
  *
  * Only policies that look inside messages pay for this; relaying never does. An unchanged tree is written back as it was read, line ends
- * and preamble included. Bodies stay encoded until somebody asks.
+ * and preamble included, but for what KumoMTA's layout adds: an empty line behind each header, the last boundary. Bodies stay encoded until
+ * somebody asks.
  *
  * Thread:  one owner at a time.
  * Memory:  a document owns its bytes and all parts (one arena, freed with the last reference); parts stay valid while it lives, also when
@@ -21,7 +22,6 @@ struct mime_part {
 	struct mime_part **parts;
 	struct slice intro, outro;	/* of a multipart: what stands before the first and behind the last boundary */
 	unsigned conformance;		/* of this part and those in it */
-	bool open_end;			/* a multipart that was read without its last boundary */
 };
 
 struct mime_doc {

@@ -23,6 +23,14 @@ static void read_encoding(const struct mail_header *h, struct arena *a, struct m
 	out->invalid = true;
 }
 
+/* A type whose only fault is stray semicolons. A multipart that has no boundary is better shown as text. */
+static bool read_loosely(struct slice value, struct arena *a, struct mime_params *out)
+{
+	struct slice boundary;
+	return mime_parse_content_type_loosely(value, a, out) == 0 &&
+	       (!slice_starts_nocase(out->value, SLICE("multipart/")) || mime_params_get(out, SLICE("boundary"), a, &boundary));
+}
+
 static void read_type(const struct mail_header *h, struct arena *a, struct mime_info *out)
 {
 	out->charset = SLICE("us-ascii");
@@ -31,7 +39,8 @@ static void read_type(const struct mail_header *h, struct arena *a, struct mime_
 		return;
 	if (mime_parse_content_type(h->value, a, &out->type) < 0) {
 		out->invalid = true;
-		return;
+		if (!read_loosely(h->value, a, &out->type))
+			return;
 	}
 	out->has_type = true;
 	mime_params_get(&out->type, SLICE("charset"), a, &out->charset);

@@ -163,15 +163,18 @@ static void add(struct mime_params *ps, struct arena *a, const struct mime_param
 	ps->params[ps->n++] = *p;
 }
 
-/* Each with an optional ";" before it, since some writers leave it out. */
-static void lex_params(struct scan *s, struct mime_params *out)
+/* Each with an optional ";" before it, since some writers leave it out. LOOSE: with any number of them, also behind the last one. */
+static void lex_params(struct scan *s, bool loose, struct mime_params *out)
 {
 	lex_cfws(s);
 	while (out->n < PARAMS_MAX) {
 		const char *start = s->p;
 		struct mime_param p;
-		lex_char(s, ';');
+		while (lex_char(s, ';') && loose)
+			lex_cfws(s);
 		lex_cfws(s);
+		if (loose)
+			start = s->p;	/* what has been skipped is no fault */
 		if (!lex_param(s, &p)) {
 			s->p = start;
 			return;
@@ -181,7 +184,7 @@ static void lex_params(struct scan *s, struct mime_params *out)
 	}
 }
 
-int mime_parse_content_type(struct slice value, struct arena *a, struct mime_params *out)
+static int parse_content_type(struct slice value, bool loose, struct arena *a, struct mime_params *out)
 {
 	struct scan s = scan_new(value, a);
 	struct buf b = { 0 };
@@ -195,10 +198,20 @@ int mime_parse_content_type(struct slice value, struct arena *a, struct mime_par
 	}
 	if (ok) {
 		out->value = scan_take(&s, &b);
-		lex_params(&s, out);
+		lex_params(&s, loose, out);
 	}
 	buf_fini(&b);
 	return scan_finish(&s, ok);
+}
+
+int mime_parse_content_type(struct slice value, struct arena *a, struct mime_params *out)
+{
+	return parse_content_type(value, false, a, out);
+}
+
+int mime_parse_content_type_loosely(struct slice value, struct arena *a, struct mime_params *out)
+{
+	return parse_content_type(value, true, a, out);
 }
 
 int mime_parse_token_params(struct slice value, struct arena *a, struct mime_params *out)
@@ -210,7 +223,7 @@ int mime_parse_token_params(struct slice value, struct arena *a, struct mime_par
 	bool ok = lex_token(&s, &b);
 	if (ok) {
 		out->value = scan_take(&s, &b);
-		lex_params(&s, out);
+		lex_params(&s, false, out);
 	}
 	buf_fini(&b);
 	return scan_finish(&s, ok);

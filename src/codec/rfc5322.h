@@ -86,6 +86,7 @@ struct mime_params {
 	struct mime_param *params;
 };
 int mime_parse_content_type(struct slice value, struct arena *a, struct mime_params *out) WARN_UNUSED;
+int mime_parse_content_type_loosely(struct slice value, struct arena *a, struct mime_params *out) WARN_UNUSED;	/* stray ";" are no fault */
 int mime_parse_token_params(struct slice value, struct arena *a, struct mime_params *out) WARN_UNUSED;	/* Content-Transfer-Encoding, Content-Disposition */
 bool mime_params_get(const struct mime_params *p, struct slice name, struct arena *a, struct slice *out);
 void mime_params_set(struct mime_params *p, struct arena *a, struct slice name, struct slice value);	/* replaces; slices are kept, not copied */

@@ -93,13 +93,15 @@ static bool is_wsp(char c)
 	return c == ' ' || c == '\t';
 }
 
-/* Lines of white space, then white space on the last one. */
+/* Lines of white space, then white space on the last one. OUT gets it unfolded. */
 bool lex_fws(struct scan *s, struct buf *out)
 {
 	const char *q = s->p, *line = s->p;
+	size_t len = out != NULL ? out->len : 0;
 	for (;;) {
 		while (q < s->end && is_wsp(*q))
 			q++;
+		put(out, line, q);
 		if (q < s->end && *q == '\n')
 			q++;
 		else if (q + 1 < s->end && q[0] == '\r' && q[1] == '\n')
@@ -108,9 +110,10 @@ bool lex_fws(struct scan *s, struct buf *out)
 			break;
 		line = q;
 	}
-	if (q == line)
+	if (q == line) {
+		undo(s, s->p, out, len);
 		return false;
-	put(out, s->p, q);
+	}
 	s->p = q;
 	return true;
 }
