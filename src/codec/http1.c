@@ -53,6 +53,8 @@ static int split_target(struct http1_request *r)
 		t = slice_sub(t, at + 3, SIZE_MAX);
 		at = slice_chr(t, '/');
 		t = at < 0 ? SLICE("/") : slice_sub(t, at, SIZE_MAX);
+	} else if (t.ptr[0] != '/' && !slice_eq_cstr(r->method, "CONNECT") && !(slice_eq_cstr(t, "*") && slice_eq_cstr(r->method, "OPTIONS"))) {
+		return refuse(r, 400, "the target is neither a path nor an absolute URI");
 	}
 	at = slice_chr(t, '?');
 	r->path = at < 0 ? t : slice_sub(t, 0, at);
@@ -136,6 +138,16 @@ static int read_coding(struct http1_request *r, struct slice value, int *chunked
 	return 0;
 }
 
+/* RFC 9112 3.2: a second one would let a proxy in front and us see different hosts. */
+static int check_host(struct http1_request *r)
+{
+	int n = 0;
+
+	for (uint32_t i = 0; i < r->n_headers; i++)
+		n += slice_eq_nocase(r->headers[i].name, SLICE("host"));
+	return n > 1 ? refuse(r, 400, "a second host") : 0;
+}
+
 static int decide_framing(struct http1_request *r)
 {
 	bool length = false, coded = false, other_last = true, close = false, keep = false;
@@ -190,7 +202,8 @@ int http1_request_parse(struct slice in, struct http1_request *out)
 	while (rc == 0 && (rc = next_line(in, &at, &line)) == 0) {
 		if (line.len == 0) {
 			out->head_len = at;
-			return decide_framing(out);
+			rc = check_host(out);
+			return rc < 0 ? rc : decide_framing(out);
 		}
 		rc = parse_header(out, line);
 	}
