@@ -265,6 +265,8 @@ static void put_peer(struct buf *b, const struct log_event *ev)
 	json_put_string(b, ev->peer_name);
 	buf_lit(b, ",\"addr\":");
 	json_put_string(b, ev->peer_addr);
+	if (ev->peer_secure)
+		buf_lit(b, ",\"is_secure\":true");
 	buf_putc(b, '}');
 }
 

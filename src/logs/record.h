@@ -39,6 +39,7 @@ struct log_event {
 	struct slice site;		/* "" */
 	struct smtp_response response;
 	struct slice peer_name, peer_addr;	/* both none: null */
+	bool peer_secure;			/* its address came by DNSSEC */
 	struct slice egress_pool, egress_source;
 	struct slice source_address;		/* "ip:port"; none: null */
 	struct slice source_protocol, source_server;

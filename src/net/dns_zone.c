@@ -245,14 +245,24 @@ static int servfail_from_val(struct zones *zs, const struct val *v)
 	return 0;
 }
 
+static bool is_empty_table(const struct val *v)
+{
+	return v->type == VAL_OBJ && v->n == 0;
+}
+
+static bool is_list(const struct val *v)
+{
+	return v->type == VAL_LIST || is_empty_table(v);
+}
+
 int dns_resolver_from_test(const struct val *v, struct dns_resolver **out)
 {
 	static const struct dns_resolver_ops OPS = { zones_lookup, zones_destroy };
 	const struct val *list = v->type == VAL_LIST ? v : val_get_lit(v, "zones"), *servfail = val_get_lit(v, "servfail");
 
-	if (v->type == VAL_OBJ && v->n == 0)	/* what an empty Lua table becomes */
+	if (is_empty_table(v))
 		list = v;
-	if (!list || (list->type != VAL_LIST && list->n > 0) || (servfail && servfail->type != VAL_LIST))
+	if (!list || !is_list(list) || (servfail && !is_list(servfail)))
 		return err_set(E_INVAL, "Test resolver: expected a list of zone texts, or {zones = LIST, servfail = LIST}");
 	struct zones *zs = xzalloc(sizeof *zs);
 	zs->base.ops = &OPS;

@@ -52,13 +52,17 @@ static int read_mx_entry(struct opt_ctx *c, const struct val *in, struct mx_list
 		return 0;
 	}
 	struct slice name = val_get_str(in, SLICE("name")), addr = val_get_str(in, SLICE("addr"));
+	const struct val *secure = val_get_lit(in, "is_secure");
 	if (in->type != VAL_OBJ || !name.ptr || !addr.ptr)
 		return opt_fail(c, in, "a host name, an address in brackets, or {name = …, addr = …}");
 	if (netaddr_parse(addr, 0, &e->addr) < 0)
 		return opt_fail(c, in, "an address (and port) as `addr`");
+	if (secure && secure->type != VAL_BOOL)
+		return opt_fail(c, secure, "true or false as `is_secure`");
 	e->name = name;
 	e->label = addr;
 	e->resolved = true;
+	e->secure = secure && secure->b;
 	return 0;
 }
 

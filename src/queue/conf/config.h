@@ -63,6 +63,7 @@ struct mx_list_entry {
 	struct slice name;	/* a host, "host:port", "[ip]" */
 	struct slice label;	/* what the site name shows */
 	bool resolved;		/* addr was given: no lookup */
+	bool secure;		/* the policy says that addr came by DNSSEC */
 	struct netaddr addr;	/* port 0: the path's */
 };
 struct queue_protocol_opts {

@@ -144,6 +144,20 @@ static void collect_usable(struct dane *dn)
 	}
 }
 
+static bool is_unsure(const struct dns_answer *a)
+{
+	return a->status == DNS_FAIL || a->bogus;
+}
+
+/* Nothing is sent: an attacker must not be able to switch DANE off. */
+static int fail_lookup(struct dispatcher *d, const char *type, const char *host, const struct dns_answer *a)
+{
+	count_dane("tempfail");
+	err_set(E_DNS, "DANE %s lookup for %s could not be securely resolved: %.*s", type, host, SLICE_ARG(a->error));
+	smtp_session_note(d, "INFO", "%s", err_text());
+	return -E_DNS;
+}
+
 static int look_up_tlsa(struct dispatcher *d, struct dane *dn, enum path_tls *want, bool *sts_may_decide)
 {
 	struct smtp_session *s = d->state;
@@ -154,10 +168,8 @@ static int look_up_tlsa(struct dispatcher *d, struct dane *dn, enum path_tls *wa
 	buf_fini(&name);
 	if (rc < 0)
 		return rc;
-	if (dn->answer->status == DNS_FAIL || dn->answer->bogus) {
-		count_dane("tempfail"); /* an attacker must not be able to switch it off */
-		return err_set(E_DNS, "DANE TLSA lookup for %s could not be securely resolved: %.*s", s->host->name, SLICE_ARG(dn->answer->error));
-	}
+	if (is_unsure(dn->answer))
+		return fail_lookup(d, "TLSA", s->host->name, dn->answer);
 	if (!dn->answer->secure || dn->answer->status != DNS_OK || dn->answer->n == 0) {
 		count_dane("not_applicable");
 		smtp_session_note(d, "INFO", "%s is not DANE-eligible", s->host->name);
@@ -177,15 +189,44 @@ static int look_up_tlsa(struct dispatcher *d, struct dane *dn, enum path_tls *wa
 	return 0;
 }
 
+/*
+ * Whether TLSA records of the host speak for the domain (RFC 7672 2.2): its choice and its address must be secure, or the address be
+ * that of a secure alias' target, for then the TLSA records of the alias vouch for the peer (2.2.2). 1, 0; negative: unknown.
+ */
+static int is_eligible(struct dispatcher *d)
+{
+	struct smtp_session *s = d->state;
+	struct dns_answer *alias;
+	struct ipaddr ip;
+	int rc;
+
+	if (!s->choice_secure || s->host->name[0] == '[' || ipaddr_parse(slice_from_cstr(s->host->name), &ip) == 0)
+		return 0;
+	if (s->host->secure)
+		return 1;
+	if ((rc = dns_lookup(NULL, slice_from_cstr(s->host->name), DNS_CNAME, &alias)) < 0)
+		return rc;
+	rc = alias->status == DNS_OK && alias->secure;
+	if (is_unsure(alias))
+		rc = fail_lookup(d, "CNAME", s->host->name, alias);
+	else if (rc)
+		smtp_session_note(d, "INFO", "%s is a secure alias of a name that is not: DANE goes by the alias (RFC 7672 2.2.2)", s->host->name);
+	dns_answer_unref(&alias);
+	return rc;
+}
+
 static int apply_dane(struct dispatcher *d, struct dane *dn, enum path_tls *want, bool *sts_may_decide)
 {
 	struct smtp_session *s = d->state;
+	int rc;
 
 	if (!dispatch_path(d)->enable_dane) {
 		smtp_session_note(d, "INFO", "DANE is not enabled for this path");
 		return 0;
 	}
-	if (!s->host->secure) {
+	if ((rc = is_eligible(d)) < 0)
+		return rc;
+	if (rc == 0) {
 		count_dane("insecure_chain");
 		smtp_session_note(d, "INFO", "DANE is enabled but the chain to %s is not fully DNSSEC-secure; not using DANE", s->host->name);
 		return 0;

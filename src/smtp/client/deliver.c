@@ -271,6 +271,7 @@ static void event_fill(struct delivery *v, struct log_event *ev, struct val *sub
 
 	ev->peer_name = slice_from_cstr(s->host->name);
 	ev->peer_addr = ip_text(v->a, &s->remote);
+	ev->peer_secure = s->host->secure;
 	ev->source_address = arena_dup(v->a, slice_from_cstr(netaddr_text(&s->source, text)));
 	if (s->via) {
 		ev->source_protocol = slice_from_cstr(s->via);

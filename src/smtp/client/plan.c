@@ -30,7 +30,7 @@ static int cut_literal(struct slice name, struct slice *label, struct netaddr *a
 }
 
 /* A host's name or its address, with a port or without, as an entry of mx_list. */
-static int add_name(struct dispatcher *d, struct slice name, bool trusted)
+static int add_name(struct dispatcher *d, struct slice name)
 {
 	struct smtp_session *s = d->state;
 	struct netaddr addr = { 0 };
@@ -57,7 +57,7 @@ static int add_name(struct dispatcher *d, struct slice name, bool trusted)
 	}
 	for (size_t i = 0; i < found.n; i++) {
 		addr.ip = found.addrs[i];
-		host_add(s, label, addr, trusted && found.secure);
+		host_add(s, label, addr, found.secure);
 	}
 	free(found.addrs);
 	return 0;
@@ -70,9 +70,9 @@ static int add_mx_list(struct dispatcher *d, const struct queue_protocol_opts *o
 	for (size_t i = 0; i < o->n_mx_list && rc == 0; i++) {
 		const struct mx_list_entry *e = &o->mx_list[i];
 		if (e->resolved)
-			host_add(d->state, e->name, e->addr, o->treat_mx_list_as_secure);
+			host_add(d->state, e->name, e->addr, e->secure);
 		else
-			rc = add_name(d, e->name, o->treat_mx_list_as_secure);
+			rc = add_name(d, e->name);
 	}
 	return rc;
 }
@@ -93,7 +93,7 @@ static int add_exchangers(struct dispatcher *d)
 	if (rc < 0)
 		return rc;
 	for (size_t i = 0; i < n; i++)
-		host_add(d->state, found[i].name, (struct netaddr){ .ip = found[i].addr, .port = found[i].port }, mx->is_secure && found[i].secure);
+		host_add(d->state, found[i].name, (struct netaddr){ .ip = found[i].addr, .port = found[i].port }, found[i].secure);
 	free(found);
 	return 0;
 }
@@ -149,6 +149,7 @@ int smtp_plan(struct dispatcher *d)
 	struct smtp_session *s = d->state;
 	int rc = o->n_mx_list ? add_mx_list(d, o) : add_exchangers(d);
 
+	s->choice_secure = o->n_mx_list ? o->treat_mx_list_as_secure : d->rq->mx && d->rq->mx->is_secure;
 	if (rc != 0)
 		return rc;
 	smtp_session_trace(d, SMTP_SESSION_BEGIN, SLICE_NONE, NULL);

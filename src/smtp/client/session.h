@@ -12,7 +12,7 @@
 struct candidate {
 	char *name;		/* as logs show it: "mx.example." */
 	struct netaddr addr;	/* port 0: the path's */
-	bool secure;		/* by DNSSEC, from the mail exchanger's name to here */
+	bool secure;		/* the address came by DNSSEC */
 };
 struct tried {			/* how often a recipient was part of the last transaction of its message */
 	struct slice recipient;
@@ -24,6 +24,7 @@ struct smtp_session {
 	uint32_t magic;
 	struct candidate *hosts;	/* first one first */
 	size_t n_hosts, next;
+	bool choice_secure;		/* that these are the domain's hosts is known by DNSSEC, or the policy vouches for it */
 	char *ehlo_name;
 	struct smtp_client *client;	/* NULL: not connected */
 	struct candidate *host;		/* of the connection, or of the last one */

@@ -29,7 +29,7 @@ static struct slice ip_slice(struct arena *a, const struct netaddr *n)
 	return s;
 }
 
-/* {"Addresses": [{"name": …, "addr": …}]}: the last one is tried first. */
+/* {"Addresses": [{"name": …, "addr": …, "is_secure": true}]}: the last one is tried first. */
 static struct val plan_val(struct arena *a, const struct smtp_session *s)
 {
 	struct val plan = val_obj(), list = val_list();
@@ -38,6 +38,8 @@ static struct val plan_val(struct arena *a, const struct smtp_session *s)
 		struct val h = val_obj();
 		val_put(a, &h, SLICE("name"), val_cstr(a, s->hosts[i].name));
 		val_put(a, &h, SLICE("addr"), val_str(a, ip_slice(a, &s->hosts[i].addr)));
+		if (s->hosts[i].secure)
+			val_put(a, &h, SLICE("is_secure"), val_bool(true));
 		val_push(a, &list, h);
 	}
 	val_put(a, &plan, SLICE("Addresses"), list);
