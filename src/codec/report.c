@@ -61,13 +61,15 @@ static int to_diagnostic(struct slice text, struct arena *a, struct val *out)
 	return to_pair(text, a, out, "diagnostic_type", "diagnostic", "diagnostic-type; diagnostic");
 }
 
+/* What is no address stands as it is: a report is about pipes, and about local parts with more dots than allowed, too. */
 static int to_address(struct slice text, struct arena *a, struct val *out)
 {
 	struct smtp_path path;
-	int rc = smtp_address_parse(text, a, &path);
-	if (rc == 0)
-		*out = val_str(a, path.text);
-	return rc;
+	bool address = smtp_address_parse(text, a, &path) == 0;
+	if (!address)
+		err_clear();
+	*out = val_str(a, address ? path.text : text);
+	return 0;
 }
 
 static int to_recipient(struct slice text, struct arena *a, struct val *out)
@@ -85,8 +87,8 @@ static int to_action(struct slice text, struct arena *a, struct val *out)
 {
 	static const char *const ACTIONS[] = { "failed", "delayed", "delivered", "relayed", "expanded" };
 	for (size_t i = 0; i < ARRAY_LEN(ACTIONS); i++)
-		if (slice_eq_cstr(text, ACTIONS[i]))
-			return to_text(text, a, out);
+		if (slice_eq_nocase(text, slice_from_cstr(ACTIONS[i])))
+			return to_text(slice_from_cstr(ACTIONS[i]), a, out);
 	return err_set(E_INVAL, "invalid action type %.*s", SLICE_ARG(text));
 }
 
@@ -109,11 +111,13 @@ static int to_status(struct slice text, struct arena *a, struct val *out)
 	return 0;
 }
 
+/* The name of the day is not held against a date: those who write reports get it wrong. */
 static int to_date(struct slice text, struct arena *a, struct val *out)
 {
 	int64_t us;
 	struct buf b = { 0 };
-	int rc = mail_parse_date(text, &us);
+	ptrdiff_t comma = slice_chr(text, ',');
+	int rc = mail_parse_date(slice_sub(text, comma == 3 ? 4 : 0, SIZE_MAX), &us);
 	if (rc < 0)
 		return rc;
 	time_put_rfc3339(&b, us, us % USEC_PER_SEC ? 6 : 0, true);
@@ -194,15 +198,15 @@ static int read_fields(struct slice block, const struct field *table, size_t n, 
 
 static const struct field PER_MESSAGE[] = {
 	{ "reporting-mta", "reporting_mta", to_mta, NEEDED, NULL }, { "original-envelope-id", "original_envelope_id", to_text, ONE, NULL },
-	{ "dsn-gateway", "dsn_gateway", to_mta, ONE, NULL }, { "received-from-mta", "received_from_mta", to_mta, ONE, NULL },
+	{ "dsn-gateway", "dsn_gateway", to_mta, LENIENT, NULL }, { "received-from-mta", "received_from_mta", to_mta, LENIENT, NULL },
 	{ "arrival-date", "arrival_date", to_date, ONE, NULL },
 };
 static const struct field PER_RECIPIENT[] = {
-	{ "original-recipient", "original_recipient", to_recipient, ONE, NULL }, { "final-recipient", "final_recipient", to_recipient, NEEDED, NULL },
-	{ "remote-mta", "remote_mta", to_mta, ONE, NULL }, { "last-attempt-date", "last_attempt_date", to_date, ONE, NULL },
+	{ "original-recipient", "original_recipient", to_recipient, LENIENT, NULL }, { "final-recipient", "final_recipient", to_recipient, NEEDED, NULL },
+	{ "remote-mta", "remote_mta", to_mta, LENIENT, NULL }, { "last-attempt-date", "last_attempt_date", to_date, ONE, NULL },
 	{ "will-retry-until", "will_retry_until", to_date, ONE, NULL }, { "final-log-id", "final_log_id", to_text, ONE, NULL },
 	{ "action", "action", to_action, NEEDED, NULL }, { "status", "status", to_status, NEEDED, NULL },
-	{ "diagnostic-code", "diagnostic_code", to_diagnostic, ONE, NULL },
+	{ "diagnostic-code", "diagnostic_code", to_diagnostic, LENIENT, NULL },
 };
 static const struct field FEEDBACK[] = {
 	{ "feedback-type", "feedback_type", to_text, NEEDED, NULL }, { "user-agent", "user_agent", to_text, NEEDED, NULL }, { "version", "version", to_text, NEEDED, NULL },
@@ -400,12 +404,11 @@ static void read_failure(const struct val *recipient, struct report_failure *f)
 	f->response.enh_class = (uint8_t)number(status, SLICE("class"));
 	f->response.enh_subject = number(status, SLICE("subject"));
 	f->response.enh_detail = number(status, SLICE("detail"));
-	if (diag != NULL && diag->type == VAL_OBJ && slice_eq_cstr(val_get_str(diag, SLICE("diagnostic_type")), "smtp")) {
+	if (diag != NULL && diag->type == VAL_OBJ && slice_eq_nocase(val_get_str(diag, SLICE("diagnostic_type")), SLICE("smtp"))) {
 		text = val_get_str(diag, SLICE("diagnostic"));
-		ptrdiff_t blank = slice_chr(text, ' ');
-		if (blank > 0 && slice_to_u64(slice_sub(text, 0, blank), &code) == 0 && code <= UINT16_MAX) {
+		if (text.len > 3 && (text.ptr[3] == ' ' || text.ptr[3] == '-') && slice_to_u64(slice_sub(text, 0, 3), &code) == 0) {
 			f->response.code = (uint16_t)code;
-			text = slice_sub(text, blank + 1, SIZE_MAX);
+			text = slice_sub(text, 4, SIZE_MAX);
 		}
 	}
 	f->response.content = text;

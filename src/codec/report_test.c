@@ -75,6 +75,23 @@ static void test_broken(void **st)
 	assert_int_equal(report_parse_dsn(SLICE("Content-Type: multipart/report; boundary=b\r\n\r\n--b\r\n\r\nx\r\n--b--\r\n"), A, &v), -E_INVAL);
 }
 
+/* Writers of reports make mistakes that do not hide who failed and why. */
+static void test_odd(void **st)
+{
+	struct val v;
+	struct report_failure *f;
+	assert_int_equal(parse("delivery-status", MTA "Arrival-Date: Fri, 1 Jan 2026 10:00:00 +0000 (GMT)\r\nDSN-Gateway: none\r\n\r\n"
+			       "Final-Recipient: rfc822; two..dots@b.example\r\nAction: Failed\r\nStatus: 5.7.0\r\nDiagnostic-Code: SMTP; 552-5.7.0 blocked\r\nLast-Attempt-Date: Mon, 1 Jan 2026 10:00:05 +0000\r\n\r\n"
+			       "Final-Recipient: rfc822;|/bin/pipe\r\nAction: failed\r\nStatus: 5.3.0\r\nDiagnostic-Code: no type\r\n", &v), 0);
+	assert_true(slice_eq_cstr(val_get_str(val_get_lit(&v, "per_message"), SLICE("arrival_date")), "2026-01-01T10:00:00Z"));
+	assert_int_equal(report_dsn_failures(&v, A, &f), 2);
+	assert_true(slice_eq_cstr(f[0].recipient, "two..dots@b.example") && slice_eq_cstr(f[0].response.content, "5.7.0 blocked"));
+	assert_int_equal(f[0].response.code, 552);
+	assert_int_equal(f[0].last_attempt_us, 1767261605000000);
+	assert_true(slice_eq_cstr(f[1].recipient, "|/bin/pipe") && f[1].response.content.len == 0);
+	assert_int_equal(f[1].last_attempt_us, 0);
+}
+
 static void test_arf(void **st)
 {
 	struct val v;
@@ -181,6 +198,6 @@ static void test_put_none(void **st)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_put), cmocka_unit_test(test_put_original), cmocka_unit_test(test_put_none), cmocka_unit_test(test_dsn), cmocka_unit_test(test_broken), cmocka_unit_test(test_arf), cmocka_unit_test(test_trace) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_put), cmocka_unit_test(test_put_original), cmocka_unit_test(test_put_none), cmocka_unit_test(test_dsn), cmocka_unit_test(test_broken), cmocka_unit_test(test_odd), cmocka_unit_test(test_arf), cmocka_unit_test(test_trace) };
 	return cmocka_run_group_tests(tests, setup, teardown);
 }
