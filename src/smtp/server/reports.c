@@ -56,6 +56,7 @@ static int log_failures(struct smtp_session *s, struct log_event *ev, const stru
 		ev->recipients = &failed[i].recipient;
 		ev->n_recipients = 1;
 		ev->response = failed[i].response;
+		ev->event_us = failed[i].last_attempt_us;
 		ev->peer_name = failed[i].reporting_mta.ptr ? failed[i].reporting_mta : SLICE("");
 		rc = log_disposition(ev);
 	}
