@@ -6,6 +6,7 @@
 #include <openssl/rsa.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include "base/encode.h"
 #include "base/xalloc.h"
 #include "tls/digest_int.h"
 #include "tls/key.h"
@@ -64,9 +65,46 @@ static int load(struct slice data, int selection, const char *what, struct tls_k
 	return 0;
 }
 
+/* What stands between the lines of a PEM text of PKCS #8; else the text as it is. */
+static struct slice pem_contents(struct slice data, struct buf *der)
+{
+	ptrdiff_t from = slice_find(data, SLICE("-----BEGIN PRIVATE KEY-----")), to = slice_find(data, SLICE("-----END PRIVATE KEY-----"));
+	if (from < 0 || to < from)
+		return data;
+	from += strlen("-----BEGIN PRIVATE KEY-----");
+	base64_decode_lenient(der, slice_sub(data, from, to - from));
+	return buf_view(der);
+}
+
+/* Ed25519 in PKCS #8 of version 2 (RFC 5958, RFC 8410 7), with the public key behind the private one: OpenSSL reads version 1 only. */
+static EVP_PKEY *read_ed25519_v2(struct slice der)
+{
+	static const uint8_t HEAD[] = { 0x02, 0x01, 0x01, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20 }, PUBLIC[] = { 0x81, 0x21, 0x00 };
+	enum { KEY = 32, SEED_AT = 2 + sizeof HEAD, PUBLIC_AT = SEED_AT + KEY, ALL = PUBLIC_AT + sizeof PUBLIC + KEY };
+	const uint8_t *p = (const uint8_t *)der.ptr;
+	uint8_t public_key[KEY];
+	size_t n = sizeof public_key;
+	if (der.len != ALL || p[0] != 0x30 || p[1] != ALL - 2 || memcmp(p + 2, HEAD, sizeof HEAD) != 0 || memcmp(p + PUBLIC_AT, PUBLIC, sizeof PUBLIC) != 0)
+		return NULL;
+	EVP_PKEY *pkey = EVP_PKEY_new_raw_private_key_ex(NULL, "ED25519", NULL, p + SEED_AT, KEY);
+	if (pkey != NULL && (EVP_PKEY_get_raw_public_key(pkey, public_key, &n) != 1 || memcmp(public_key, p + ALL - KEY, KEY) != 0)) {
+		EVP_PKEY_free(pkey);
+		return NULL;
+	}
+	return pkey;
+}
+
 int tls_key_load_private(struct slice data, struct tls_key **out)
 {
-	return load(data, EVP_PKEY_KEYPAIR, "failed to load private key (PEM or DER, PKCS#1 or PKCS#8)", out);
+	struct buf der = { 0 };
+	EVP_PKEY *pkey = read_ed25519_v2(pem_contents(data, &der));
+	if (der.len > 0)
+		explicit_bzero(der.ptr, der.len);
+	buf_fini(&der);
+	if (pkey == NULL)
+		return load(data, EVP_PKEY_KEYPAIR, "failed to load private key (PEM or DER, PKCS#1 or PKCS#8)", out);
+	*out = wrap(pkey);
+	return 0;
 }
 
 int tls_key_load_public(struct slice der, struct tls_key **out)

@@ -68,6 +68,35 @@ static void sign_and_verify(const char *args, enum tls_key_kind kind)
 	}
 }
 
+/* The example of RFC 8410 10.3, without its attributes: PKCS #8 of version 2 with the public key. */
+#define V2_SEED "\xd4\xee\x72\xdb\xf9\x13\x58\x4a\xd5\xb6\xd8\xf1\xf7\x69\xf8\xad\x3a\xfe\x7c\x28\xcb\xf1\xd4\xfb\xe0\x97\xa8\x8f\x44\x75\x58\x42"
+#define V2_PUBLIC "\x19\xbf\x44\x09\x69\x84\xcd\xfe\x85\x41\xba\xc1\x67\xdc\x3b\x96\xc8\x50\x86\xaa\x30\xb6\xb6\xcb\x0c\x5c\x38\xad\x70\x31\x66\xe1"
+
+static void test_version_2(void **st)
+{
+	char der[] = "\x30\x51\x02\x01\x01\x30\x05\x06\x03\x2b\x65\x70\x04\x22\x04\x20" V2_SEED "\x81\x21\x00" V2_PUBLIC;
+	struct slice text = slice_new(der, sizeof der - 1);
+	struct tls_key *k, *public_key;
+	struct buf pem = { 0 }, sig = { 0 };
+	buf_lit(&pem, "-----BEGIN PRIVATE KEY-----\n");
+	base64_put(&pem, text, BASE64_STD);
+	buf_lit(&pem, "\n-----END PRIVATE KEY-----\n");
+	assert_int_equal(tls_key_load_ed25519_public(SLICE(V2_PUBLIC), &public_key), 0);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(tls_key_load_private(i == 0 ? text : buf_view(&pem), &k), 0);
+		assert_int_equal(tls_key_kind(k), TLS_KEY_ED25519);
+		buf_clear(&sig);
+		assert_int_equal(tls_key_sign(k, TLS_SHA256, SLICE("x"), &sig), 0);
+		assert_int_equal(tls_key_verify(public_key, TLS_SHA256, SLICE("x"), buf_view(&sig)), 0);
+		tls_key_unref(&k);
+	}
+	der[sizeof der - 2] ^= 1;	/* the halves do not match */
+	assert_int_equal(tls_key_load_private(text, &k), -E_INVAL);
+	tls_key_unref(&public_key);
+	buf_fini(&pem);
+	buf_fini(&sig);
+}
+
 static void test_keys(void **st)
 {
 	struct tls_key *k = NULL;
@@ -81,6 +110,6 @@ static void test_keys(void **st)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_digests), cmocka_unit_test(test_keys) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_digests), cmocka_unit_test(test_keys), cmocka_unit_test(test_version_2) };
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
