@@ -23,6 +23,26 @@ static struct slice lower(struct arena *a, struct slice s)
 	return slice_new(p, s.len);
 }
 
+/* Domains come from messages: what would end a tag or the field is none. */
+static bool is_tag_text(struct slice s)
+{
+	for (size_t i = 0; i < s.len; i++)
+		if ((unsigned char)s.ptr[i] <= ' ' || s.ptr[i] == 127 || s.ptr[i] == ';')
+			return false;
+	return s.len > 0;
+}
+
+static int check_texts(const struct dkim_signer_opts *o)
+{
+	if (!is_tag_text(o->domain) || !is_tag_text(o->selector))
+		return err_set(E_INVAL, "no signature can hold the domain `%.*s` and the selector `%.*s`: they are empty, or have white space, control characters or `;`",
+			       SLICE_ARG(o->domain), SLICE_ARG(o->selector));
+	for (uint32_t i = 0; i < o->n_headers; i++)
+		if (!is_tag_text(o->headers[i]) || slice_chr(o->headers[i], ':') >= 0)
+			return err_set(E_INVAL, "configure signed headers: `%.*s` is no name of a header field", SLICE_ARG(o->headers[i]));
+	return 0;
+}
+
 int dkim_signer_create(const struct dkim_signer_opts *o, struct tls_key *key, struct dkim_signer **out)
 {
 	bool from = false;
@@ -30,6 +50,8 @@ int dkim_signer_create(const struct dkim_signer_opts *o, struct tls_key *key, st
 		from |= slice_eq_nocase(o->headers[i], SLICE("From"));
 	if (!from)
 		return err_set(E_INVAL, "configure signed headers: failed to build object: missing From in signed headers");
+	if (check_texts(o) < 0)
+		return -E_INVAL;
 	if (tls_key_kind(key) == TLS_KEY_OTHER)
 		return err_set(E_INVAL, "a DKIM key must be RSA or Ed25519");
 	struct dkim_signer *s = xzalloc(sizeof *s);

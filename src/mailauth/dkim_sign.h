@@ -35,7 +35,8 @@ struct dkim_signer_opts {
 	bool over_sign;
 	int64_t expiration_s;
 };
-/* Copies OPTS and takes a reference of KEY. -E_INVAL: From is not among the headers, or a key of another kind. */
+/* Copies OPTS and takes a reference of KEY. -E_INVAL: From is not among the headers, texts that no tag can hold, or a key of
+   another kind. */
 int dkim_signer_create(const struct dkim_signer_opts *opts, struct tls_key *key, struct dkim_signer **out) WARN_UNUSED;
 struct dkim_signer *dkim_signer_ref(struct dkim_signer *s);
 void dkim_signer_unref(struct dkim_signer **s);

@@ -130,9 +130,25 @@ static void test_refused(void **st)
 	struct tls_key *k = make_key("-algorithm ed25519", "ed25519");
 	struct dkim_signer *s = NULL;
 	struct buf b = { 0 };
-	struct dkim_signer_opts o = { .headers = TO, .n_headers = 1 };
+	static const char *const BAD[] = { "", "a b", "a\r\nX-Own: b", "a;d=b", "a\x7f" };
+	static const struct slice INJECTED[] = { SLICE_INIT("From"), SLICE_INIT("To\r\nX-Own: b") }, COLON[] = { SLICE_INIT("From"), SLICE_INIT("To:Cc") };
+	struct dkim_signer_opts o = { .domain = SLICE("from.example"), .selector = SLICE("d"), .headers = TO, .n_headers = 1 }, bad;
 	assert_int_equal(dkim_signer_create(&o, k, &s), -E_INVAL);
 	o.headers = FROM;
+	for (size_t i = 0; i < ARRAY_LEN(BAD); i++) {
+		bad = o;
+		bad.domain = slice_from_cstr(BAD[i]);
+		assert_int_equal(dkim_signer_create(&bad, k, &s), -E_INVAL);
+		bad = o;
+		bad.selector = slice_from_cstr(BAD[i]);
+		assert_int_equal(dkim_signer_create(&bad, k, &s), -E_INVAL);
+	}
+	bad = o;
+	bad.n_headers = 2;
+	bad.headers = INJECTED;
+	assert_int_equal(dkim_signer_create(&bad, k, &s), -E_INVAL);
+	bad.headers = COLON;
+	assert_int_equal(dkim_signer_create(&bad, k, &s), -E_INVAL);
 	assert_int_equal(dkim_signer_create(&o, k, &s), 0);
 	assert_int_equal(dkim_sign(s, SLICE("From: a\nTo: b\n\nx"), 0, NULL, &b), -E_INVAL);
 	assert_int_equal(dkim_sign(s, SLICE(" x"), 0, NULL, &b), -E_INVAL);
