@@ -113,6 +113,14 @@ static void await_signal(void *arg)
 	rt_fiber_cancel(d->starting);
 }
 
+static void await_another_signal(void *arg)
+{
+	if (rt_wait_signal() < 0)
+		return;
+	diag_info("kumod", "another signal: deliveries under way are cut off, to be tried again after the next start");
+	queue_stop_now();
+}
+
 static void end_fiber(struct rt_fiber **f)
 {
 	rt_fiber_cancel(*f);
@@ -142,7 +150,9 @@ int kumod_daemon(void)
 		rt_fiber_join(d.signals);
 	end_fiber(&d.signals);
 	end_fiber(&d.starting);
+	d.signals = rt_fiber_start("signals", await_another_signal, NULL);
 	stop();
+	end_fiber(&d.signals);
 	if (d.rc < 0 && d.signaled) {
 		diag_info("kumod", "stopped before initialization was complete: %s", d.error);
 		d.rc = 0;

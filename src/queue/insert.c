@@ -179,3 +179,8 @@ int64_t queue_messages(void)
 	free(all);
 	return total;
 }
+
+void queue_stop_now(void)
+{
+	ready_hurry();
+}

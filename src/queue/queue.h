@@ -27,5 +27,6 @@ void queue_init(void);
 /* Starts the maintainers; queue_stop ends intake of work, closes connections at message borders, returns messages to the spool. Yields. */
 int queue_start(void) WARN_UNUSED;
 void queue_stop(void);
+void queue_stop_now(void);	/* deliveries that queue_stop waits for are cut off: they will be tried again after the next start */
 
 int64_t queue_messages(void);		/* waiting anywhere */

@@ -263,7 +263,7 @@ class Kumod:
 
     def close(self):
         with contextlib.suppress(RuntimeError):
-            self.stop()
+            self.stop(timeout=8)
         if self.own_dir:
             shutil.rmtree(self.dir, ignore_errors=True)
 

@@ -397,7 +397,7 @@ def test_suspend_when_proxy_unhealthy(kumod, sink, proxy):
     assert wait_for(lambda: k.metric("egress_source_health_suspensions_total", source="s1", reason="ProxyUnhealthy") == 1)
     # it ends by itself
     assert wait_for(lambda: k.metric("egress_source_health_suspended", source="s1", reason="ProxyUnhealthy") == 0, 10)
-    assert "s1 is no longer suspended" in k.stderr()
+    assert wait_for(lambda: "s1 is no longer suspended" in k.stderr())
 
 
 def test_all_sources_suspended(kumod, sink):

@@ -1,5 +1,5 @@
 """What is on its way when kumod stops: system_shutdown_timeout, and shutdown_logging."""
-import time
+import signal, time
 from kumotest import BASE, wait_for
 
 
@@ -31,3 +31,16 @@ def test_system_shutdown_timeout_ends_it(kumod, sink):
     s, k, status, seconds = start(kumod, sink, "system_shutdown_timeout = '500ms'", lambda v, l: "hang" if v == "DOT" else None)
     assert status == 0 and seconds < 4
     assert not [r for r in k.records() if r["type"] in ("Delivery", "Bounce")]
+
+
+def test_a_second_signal_ends_it_now(kumod, sink):
+    s = sink(lambda v, l: "hang" if v == "DOT" else None)
+    k = kumod("PATH = { system_shutdown_timeout = '5m' }\n" + BASE, sink_port=s.port)
+    assert k.client().mail().startswith("250")
+    assert wait_for(lambda: "DATA" in s.commands)
+    k.p.send_signal(signal.SIGTERM)
+    time.sleep(1.5)
+    assert k.p.poll() is None
+    t = time.time()
+    assert k.stop() == 0 and time.time() - t < 6
+    assert "another signal" in k.stderr()

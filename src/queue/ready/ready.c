@@ -532,15 +532,22 @@ static int64_t shutdown_ms(const struct path_opts *o)
 	return ns / 1000000;
 }
 
-/* Cancels the connections whose time is over; whether any need be waited for. */
-static bool wind_down(struct ready_queue *q, int64_t elapsed_ms)
+static _Atomic int64_t hurry_at_ms = INT64_MAX;
+
+void ready_hurry(void)
+{
+	atomic_store(&hurry_at_ms, rt_now_ms());
+}
+
+/* Cancels the connections whose time is over, at AT_MOST_MS for all; whether any need be waited for. */
+static bool wind_down(struct ready_queue *q, int64_t elapsed_ms, int64_t at_most_ms)
 {
 	rt_lock(&q->lock);
 	int64_t delivery_ms = shutdown_ms(path_opts_of(q->path));
-	bool wait = q->n_conns > 0 && elapsed_ms < STOP_MS + CANCELED_MS;
+	bool wait = q->n_conns > 0 && elapsed_ms < MIN(at_most_ms, (int64_t)STOP_MS) + CANCELED_MS;
 	LIST_EACH(l, &q->conns) {
 		struct dispatcher *d = LIST_ENTRY(l, struct dispatcher, in_conns);
-		int64_t allowed = d->phase == PHASE_DELIVERING || d->phase == PHASE_CLOSING ? delivery_ms : STOP_MS;
+		int64_t allowed = MIN(at_most_ms, d->phase == PHASE_DELIVERING || d->phase == PHASE_CLOSING ? delivery_ms : (int64_t)STOP_MS);
 		if (elapsed_ms >= allowed && d->fiber)
 			rt_fiber_cancel(d->fiber);
 		wait |= elapsed_ms < allowed + CANCELED_MS;
@@ -575,7 +582,7 @@ void ready_stop(void)
 	while (wait) {
 		wait = false;
 		for (size_t i = 0; i < n; i++)
-			wait |= wind_down(all[i], rt_now_ms() - start);
+			wait |= wind_down(all[i], rt_now_ms() - start, atomic_load(&hurry_at_ms) - start);
 		wait = wait && rt_sleep_ms(MIN(10 + (rt_now_ms() - start) / 20, 1000)) == 0;
 	}
 	for (size_t i = 0; i < n; i++) {

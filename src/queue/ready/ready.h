@@ -76,4 +76,5 @@ void ready_reinsert_all(struct ready_queue *q, enum queue_reason why);
 
 unsigned ready_ideal_connections(size_t queue_size, uint64_t limit);
 void ready_init(void);
+void ready_hurry(void);	/* and no longer than until now */
 void ready_stop(void);	/* Deliveries under way may end, each within its path's system_shutdown_timeout. Yields. */
