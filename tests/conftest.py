@@ -42,3 +42,5 @@ def kumod():
     yield make
     for k in made:
         k.close()
+        if k.p.returncode not in (0, -15, -9):      # shown with a test that failed: perhaps this is why
+            print("kumod ended with status %d:\n%s" % (k.p.returncode, k.stderr()[-6000:]))

@@ -76,10 +76,10 @@ def test_a_recipient_list_of_many_domains(kumod):
 
 
 def test_texts_that_take_long_hold_up_nobody(kumod):
-    """Forty recipients whose text runs into its limits, after the work of seconds: others are served in between."""
-    k = kumod(BASE)
+    """Recipients whose text runs into its limits, after the work of seconds: others are served in between."""
+    k, n = kumod(BASE), 5 if "SANITIZED" in os.environ else 40
     body = {"envelope_sender": "s@from.example", "content": "Subject: x\r\n\r\n{% for i in range(99999) %}{% for j in range(99) %}{% endfor %}{% endfor %}",
-            "recipients": [{"email": "r%d@a.example" % i} for i in range(40)]}
+            "recipients": [{"email": "r%d@a.example" % i} for i in range(n)]}
     done = []
     t = threading.Thread(target=lambda: done.append(k.http("POST", "/api/inject/v1", body)))
     t.start()
@@ -90,5 +90,5 @@ def test_texts_that_take_long_hold_up_nobody(kumod):
         assert c.cmd("NOOP").startswith("250")
         c.close()
         longest = max(longest, time.monotonic() - begin)
-    assert done[0][0] == 200 and '"fail_count":40' in done[0][1]
+    assert done[0][0] == 200 and '"fail_count":%d' % n in done[0][1]
     assert longest < (time.monotonic() - start) / 2

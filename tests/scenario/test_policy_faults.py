@@ -1,4 +1,5 @@
 """Policies that throw, wait for ever, or never return: the session that met them pays, nobody else."""
+import os
 import pytest
 from kumotest import BASE, wait_for
 
@@ -69,8 +70,9 @@ def test_data_handlers_that_never_return_or_do_worse(kumod, sink, body):
     bad.send(b"Subject: x\r\n\r\nbody\r\n.\r\n")
     for _ in range(10):                     # meanwhile others work
         assert dialogue(k.client(), "good.example").startswith("250 OK ids=")
-    r = bad.reply()
-    assert r.startswith("451 4.4.5 data_processing_timeout exceeded" if body in (SPIN, SLEEP) else "421 4.3.0"), r
+    r, late, failed = bad.reply(), "451 4.4.5 data_processing_timeout exceeded", "421 4.3.0"
+    slow = "SANITIZED" in os.environ and "rep(" in body     # they fill what was allocated
+    assert r.startswith(late if body in (SPIN, SLEEP) else failed) or slow and r.startswith(late), r
     assert s.wait(10)
     assert k.stop() == 0
     assert len(s.messages) == 10
