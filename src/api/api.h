@@ -42,8 +42,7 @@ int opt_read_uuid(struct opt_ctx *c, const struct val *in, void *out);		/* struc
 
 /* The table of this program; ends with an entry without a method. Set before a listener is started. */
 void api_set_endpoints(const struct api_endpoint *table);
-void api_set_process_kind(const char *kind);		/* "kumod", "tsa-daemon", "proxy-server" */
-const char *api_process_kind(void);
+#define API_PROCESS_KIND "kumod"
 const struct api_endpoint *api_endpoints(void);
 extern const struct api_endpoint KUMOD_ENDPOINTS[];
 

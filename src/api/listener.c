@@ -2,7 +2,6 @@
 /* kumo.start_http_listener: options, listeners, and the way of a request from its path to its endpoint. */
 #include "api/auth.h"
 #include "base/list.h"
-#include "base/xalloc.h"
 #include "policy/keysource.h"
 #include "rt/diag.h"
 #include "rt/sync.h"
@@ -46,12 +45,7 @@ static const struct api_endpoint *endpoints;
 static struct rt_lock lock = RT_LOCK_INIT(RANK_LEAF);
 static struct list listeners = { &listeners, &listeners };	/* under lock */
 
-static const char *process_kind = "kumod";
-
 void api_set_endpoints(const struct api_endpoint *table) { endpoints = table; }
-void api_set_process_kind(const char *kind) { process_kind = kind; }
-
-const char *api_process_kind(void) { return process_kind; }
 const struct api_endpoint *api_endpoints(void) { return endpoints; }
 
 struct slice api_listener_hostname(const struct api_call *c)

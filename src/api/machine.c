@@ -116,7 +116,7 @@ void api_machine_info(struct api_call *c)
 	val_put_lit(a, &v, "cpu_brand", val_cstr(a, f->cpu));
 	val_put_lit(a, &v, "fingerprint", val_cstr(a, arena_printf(a, "machine_uid=%s", f->machine_id)));
 	val_put_lit(a, &v, "online_since", val_str(a, buf_view(&since)));
-	val_put_lit(a, &v, "process_kind", val_cstr(a, api_process_kind()));
+	val_put_lit(a, &v, "process_kind", val_cstr(a, API_PROCESS_KIND));
 	val_put_lit(a, &v, "version", val_cstr(a, KUMO_VERSION));
 	buf_fini(&since);
 	api_json(c, &v);

@@ -346,7 +346,7 @@ void api_openapi_put(struct buf *b, const struct api_endpoint *table, const char
 void api_openapi(struct api_call *c)
 {
 	c->resp->content_type = SLICE("application/json");
-	api_openapi_put(&c->resp->body, api_endpoints(), api_process_kind());
+	api_openapi_put(&c->resp->body, api_endpoints(), API_PROCESS_KIND);
 }
 
 /* The page may load nothing from elsewhere and talk to nobody but us. */

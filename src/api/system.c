@@ -8,7 +8,6 @@
 #include "rt/fiber.h"
 #include "rt/metrics.h"
 #include <stdlib.h>
-#include "base/xalloc.h"
 
 void api_check_liveness(struct api_call *c)
 {

@@ -99,13 +99,6 @@ bool ipaddr_eq(const struct ipaddr *a, const struct ipaddr *b)
 	return a->family == b->family && memcmp(a->bytes, b->bytes, a->family == 4 ? 4 : 16) == 0 && a->scope == b->scope;
 }
 
-bool ipaddr_is_loopback(const struct ipaddr *a)
-{
-	static const uint8_t one[16] = { [15] = 1 };
-
-	return (a->family == 4 && a->bytes[0] == 127) || (a->family == 6 && memcmp(a->bytes, one, 16) == 0);
-}
-
 /* -- endpoints -- */
 
 static int parse_path(struct slice s, struct netaddr *out)

@@ -28,7 +28,6 @@ struct cidr {
 int ipaddr_parse(struct slice s, struct ipaddr *out) WARN_UNUSED;		/* "1.2.3.4", "::1", "[::1]" */
 void ipaddr_put(struct buf *b, const struct ipaddr *a);			/* no brackets, RFC 5952 */
 bool ipaddr_eq(const struct ipaddr *a, const struct ipaddr *b);
-bool ipaddr_is_loopback(const struct ipaddr *a);
 
 int netaddr_parse(struct slice s, uint16_t default_port, struct netaddr *out) WARN_UNUSED; /* "ip:port", "[v6]:port", "ip", "localhost:port", "/path" */
 void netaddr_put(struct buf *b, const struct netaddr *a);				   /* "1.2.3.4:25", "[::1]:25", "/path" */

@@ -15,7 +15,6 @@
 #include "base/rand.h"
 #include "base/utf8.h"
 #include "base/uuid.h"
-#include "base/xalloc.h"
 
 #define assert_slice(s, text) do { struct slice s_ = (s); assert_int_equal(s_.len, strlen(text)); assert_memory_equal(s_.ptr, text, s_.len); } while (0)
 
@@ -100,14 +99,6 @@ static void test_slice(void **state)
 	assert_int_equal(slice_find_nocase(SLICE("heLLo"), SLICE("ll")), 2);
 	assert_int_equal(slice_rchr(SLICE("a@b@c"), '@'), 3);
 	assert_true(slice_cmp(SLICE("a"), SLICE("ab")) < 0);
-	for (char c = 1; c < 127; c++) {	/* the folded hash agrees with the folded comparison */
-		char x[20], y[20];
-		memset(x, ascii_lower(c), sizeof x);
-		memset(y, ascii_upper(c), sizeof y);
-		assert_true(slice_hash_nocase(slice_new(x, 20)) == slice_hash_nocase(slice_new(y, 20)));
-		assert_true((slice_hash(slice_new(x, 20)) == slice_hash(slice_new(y, 20))) == !ascii_is_alpha(c));
-	}
-	assert_false(slice_hash_nocase(SLICE("[[[[[[[[")) == slice_hash_nocase(SLICE("{{{{{{{{")));
 }
 
 static void test_numbers(void **state)
@@ -235,28 +226,6 @@ static void test_encode(void **state)
 	buf_fini(&b);
 }
 
-static void test_base32(void **state)
-{
-	static const struct { enum base32_kind kind; const char *text; } cases[] = {
-		{ BASE32_STD, "7PX357YACB7YA===" }, { BASE32_STD_NOPAD, "7PX357YACB7YA" },
-		{ BASE32_HEX, "VFNRTVO021VO0===" }, { BASE32_HEX_NOPAD, "VFNRTVO021VO0" },
-	};
-	const struct slice in = SLICE("\xfb\xef\xbe\xff\x00\x10\x7f\x80");
-	struct buf b = { 0 };
-	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-		buf_clear(&b);
-		base32_put(&b, in, cases[i].kind);
-		assert_string_equal(buf_cstr(&b), cases[i].text);
-		buf_clear(&b);
-		assert_int_equal(base32_decode(&b, slice_from_cstr(cases[i].text), cases[i].kind), 0);
-		assert_true(slice_eq(buf_view(&b), in));
-	}
-	static const char *const bad[] = { "7", "7M", "7M=====", "7N======", "7MA=====", "7m======", "========", "7MAAAA==" };
-	for (size_t i = 0; i < ARRAY_LEN(bad); i++)
-		assert_int_equal(base32_decode(&b, slice_from_cstr(bad[i]), BASE32_STD), -E_INVAL);
-	buf_fini(&b);
-}
-
 static void test_utf8(void **state)
 {
 	static const char *const good[] = { "", "plain ascii text", "\xc2\x80", "\xef\xbf\xbf", "\xf4\x8f\xbf\xbf", "\xed\x9f\xbf", "12345678\xc3\xa9" };
@@ -328,7 +297,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_buf), cmocka_unit_test(test_arena), cmocka_unit_test(test_err), cmocka_unit_test(test_slice),
 		cmocka_unit_test(test_numbers), cmocka_unit_test(test_map), cmocka_unit_test(test_heap), cmocka_unit_test(test_list),
-		cmocka_unit_test(test_encode), cmocka_unit_test(test_base32), cmocka_unit_test(test_utf8), cmocka_unit_test(test_uuid),
+		cmocka_unit_test(test_encode), cmocka_unit_test(test_utf8), cmocka_unit_test(test_uuid),
 		cmocka_unit_test(test_nearest),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

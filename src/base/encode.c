@@ -100,63 +100,6 @@ void base64_decode_lenient(struct buf *b, struct slice in)
 	}
 }
 
-static const char B32_STD[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", B32_HEX[] = "0123456789ABCDEFGHIJKLMNOPQRSTUV";
-
-static const char *b32_alphabet(enum base32_kind kind)
-{
-	return kind == BASE32_HEX || kind == BASE32_HEX_NOPAD ? B32_HEX : B32_STD;
-}
-
-static bool b32_padded(enum base32_kind kind)
-{
-	return kind == BASE32_STD || kind == BASE32_HEX;
-}
-
-void base32_put(struct buf *b, struct slice in, enum base32_kind kind)
-{
-	const char *alphabet = b32_alphabet(kind);
-	uint32_t bits = 0;
-	int held = 0;
-	size_t n = 0;
-	for (size_t i = 0; i < in.len; i++) {
-		bits = bits << 8 | (unsigned char)in.ptr[i];
-		for (held += 8; held >= 5; n++)
-			buf_putc(b, alphabet[bits >> (held -= 5) & 31]);
-	}
-	if (held > 0) {
-		buf_putc(b, alphabet[bits << (5 - held) & 31]);
-		n++;
-	}
-	for (; b32_padded(kind) && n % 8 != 0; n++)
-		buf_putc(b, '=');
-}
-
-int base32_decode(struct buf *b, struct slice in, enum base32_kind kind)
-{
-	const char *alphabet = b32_alphabet(kind), *digit;
-	size_t start = b->len, n = in.len;
-	uint32_t bits = 0;
-	int held = 0;
-	while (b32_padded(kind) && in.len - n < 6 && n > 0 && in.ptr[n - 1] == '=')
-		n--;
-	if (n % 8 == 1 || n % 8 == 3 || n % 8 == 6 || (b32_padded(kind) && (in.len % 8 != 0 || in.len - n == 2 || in.len - n == 5)))
-		return err_set(E_INVAL, "invalid base32: length %zu is not possible", in.len);
-	for (size_t i = 0; i < n; i++) {
-		if (in.ptr[i] == '\0' || (digit = strchr(alphabet, in.ptr[i])) == NULL) {
-			b->len = start;
-			return err_set(E_INVAL, "invalid base32: byte 0x%02x at offset %zu", (unsigned char)in.ptr[i], i);
-		}
-		bits = bits << 5 | (uint32_t)(digit - alphabet);
-		if ((held += 5) >= 8)
-			buf_putc(b, (char)(bits >> (held -= 8)));
-	}
-	if ((bits & ((1u << held) - 1)) != 0) {
-		b->len = start;
-		return err_set(E_INVAL, "invalid base32: bits left over at the end");
-	}
-	return 0;
-}
-
 static const char HEX_LOWER[] = "0123456789abcdef", HEX_UPPER[] = "0123456789ABCDEF";
 
 void hex_put(struct buf *b, struct slice in, bool upper)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * encode - base64, base32, hex and percent encodings, both ways.
+ * encode - base64, hex and percent encodings, both ways.
  * Decoders refuse what is not in the alphabet: 0 or -E_INVAL.
  * Thread: any.   Memory: appends to the caller's buffer (unchanged on failure).   Yields: never.
  */
@@ -13,11 +13,6 @@ void base64_put(struct buf *b, struct slice in, enum base64_kind kind);
 int base64_decode(struct buf *b, struct slice in, enum base64_kind kind) WARN_UNUSED;
 /* MIME: white space and foreign characters are skipped, missing padding is forgiven (RFC 2045 6.8). */
 void base64_decode_lenient(struct buf *b, struct slice in);
-
-enum base32_kind { BASE32_STD, BASE32_STD_NOPAD, BASE32_HEX, BASE32_HEX_NOPAD };
-
-void base32_put(struct buf *b, struct slice in, enum base32_kind kind);
-int base32_decode(struct buf *b, struct slice in, enum base32_kind kind) WARN_UNUSED;
 
 void hex_put(struct buf *b, struct slice in, bool upper);
 int hex_decode(struct buf *b, struct slice in) WARN_UNUSED;

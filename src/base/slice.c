@@ -6,37 +6,24 @@
 #include "base/err.h"
 #include "base/rand.h"
 
-static int fold_cmp(const char *a, const char *b, size_t n)
+static bool fold_eq(const char *a, const char *b, size_t n)
 {
-	for (size_t i = 0; i < n; i++) {
-		unsigned char x = (unsigned char)ascii_lower(a[i]), y = (unsigned char)ascii_lower(b[i]);
-		if (x != y)
-			return x < y ? -1 : 1;
-	}
-	return 0;
+	for (size_t i = 0; i < n; i++)
+		if (ascii_lower(a[i]) != ascii_lower(b[i]))
+			return false;
+	return true;
 }
 
 bool slice_eq_nocase(struct slice a, struct slice b)
 {
-	return a.len == b.len && fold_cmp(a.ptr, b.ptr, a.len) == 0;
-}
-
-static int len_cmp(size_t a, size_t b)
-{
-	return a < b ? -1 : a > b;
+	return a.len == b.len && fold_eq(a.ptr, b.ptr, a.len);
 }
 
 int slice_cmp(struct slice a, struct slice b)
 {
 	size_t n = MIN(a.len, b.len);
 	int rc = n > 0 ? memcmp(a.ptr, b.ptr, n) : 0;
-	return rc != 0 ? rc : len_cmp(a.len, b.len);
-}
-
-int slice_cmp_nocase(struct slice a, struct slice b)
-{
-	int rc = fold_cmp(a.ptr, b.ptr, MIN(a.len, b.len));
-	return rc != 0 ? rc : len_cmp(a.len, b.len);
+	return rc != 0 ? rc : (a.len > b.len) - (a.len < b.len);
 }
 
 bool slice_starts(struct slice s, struct slice prefix)
@@ -51,12 +38,12 @@ bool slice_ends(struct slice s, struct slice suffix)
 
 bool slice_starts_nocase(struct slice s, struct slice prefix)
 {
-	return s.len >= prefix.len && fold_cmp(s.ptr, prefix.ptr, prefix.len) == 0;
+	return s.len >= prefix.len && fold_eq(s.ptr, prefix.ptr, prefix.len);
 }
 
 bool slice_ends_nocase(struct slice s, struct slice suffix)
 {
-	return s.len >= suffix.len && fold_cmp(s.ptr + (s.len - suffix.len), suffix.ptr, suffix.len) == 0;
+	return s.len >= suffix.len && fold_eq(s.ptr + (s.len - suffix.len), suffix.ptr, suffix.len);
 }
 
 ptrdiff_t slice_chr(struct slice s, char c)
@@ -84,7 +71,7 @@ ptrdiff_t slice_find_nocase(struct slice s, struct slice needle)
 	if (needle.len == 0)
 		return 0;
 	for (size_t i = 0; i + needle.len <= s.len; i++)
-		if (fold_cmp(s.ptr + i, needle.ptr, needle.len) == 0)
+		if (fold_eq(s.ptr + i, needle.ptr, needle.len))
 			return (ptrdiff_t)i;
 	return -1;
 }
@@ -163,15 +150,6 @@ static inline void sip_round(uint64_t v[4])
 	v[2] = rotl(v[2], 32);
 }
 
-/* Eight bytes of ASCII to lower case at once: bit 5 is set where the byte lies in A..Z. */
-static inline uint64_t word_lower(uint64_t w)
-{
-	const uint64_t ones = 0x0101010101010101, high = 0x8080808080808080;
-	uint64_t low = w & ~high;
-	uint64_t from_a = low + ones * (0x80 - 'A'), above_z = low + ones * (0x80 - 'Z' - 1);
-	return w | ((from_a & ~above_z & ~w & high) >> 2);
-}
-
 static inline void sip_word(uint64_t v[4], uint64_t word)
 {
 	v[3] ^= word;
@@ -180,7 +158,7 @@ static inline void sip_word(uint64_t v[4], uint64_t word)
 }
 
 /* SipHash (Aumasson, Bernstein 2012) with one round a word and three at the end. */
-static inline uint64_t sip_hash(struct slice s, bool fold)
+uint64_t slice_hash(struct slice s)
 {
 	pthread_once(&hash_once, hash_seed);
 	uint64_t v[4] = { hash_key[0] ^ 0x736f6d6570736575, hash_key[1] ^ 0x646f72616e646f6d,
@@ -189,26 +167,16 @@ static inline uint64_t sip_hash(struct slice s, bool fold)
 	size_t i = 0;
 	for (; i + 8 <= s.len; i += 8) {
 		memcpy(&word, s.ptr + i, 8);
-		sip_word(v, fold ? word_lower(word) : word);
+		sip_word(v, word);
 	}
 	word = 0;
 	if (i < s.len)
 		memcpy(&word, s.ptr + i, s.len - i);
-	sip_word(v, (fold ? word_lower(word) : word) | (uint64_t)s.len << 56);
+	sip_word(v, word | (uint64_t)s.len << 56);
 	v[2] ^= 0xff;
 	for (int n = 0; n < 3; n++)
 		sip_round(v);
 	return v[0] ^ v[1] ^ v[2] ^ v[3];
-}
-
-uint64_t slice_hash(struct slice s)
-{
-	return sip_hash(s, false);
-}
-
-uint64_t slice_hash_nocase(struct slice s)
-{
-	return sip_hash(s, true);
 }
 
 int slice_to_u64(struct slice s, uint64_t *out)

@@ -30,7 +30,6 @@ static inline bool slice_eq(struct slice a, struct slice b) { return a.len == b.
 static inline bool slice_eq_cstr(struct slice a, const char *b) { return slice_eq(a, slice_from_cstr(b)); }
 bool slice_eq_nocase(struct slice a, struct slice b);
 int slice_cmp(struct slice a, struct slice b);		       /* bytewise, <0 0 >0 */
-int slice_cmp_nocase(struct slice a, struct slice b);
 bool slice_starts(struct slice s, struct slice prefix);
 bool slice_ends(struct slice s, struct slice suffix);
 bool slice_starts_nocase(struct slice s, struct slice prefix);
@@ -51,7 +50,6 @@ struct slice slice_trim_end(struct slice s);
 bool slice_split_next(struct slice *rest, char sep, struct slice *part);
 
 uint64_t slice_hash(struct slice s);			       /* SipHash-1-3 keyed at start: safe with hostile keys */
-uint64_t slice_hash_nocase(struct slice s);
 
 /* Decimal without sign, white space or overflow; 0 or -E_INVAL. */
 int slice_to_u64(struct slice s, uint64_t *out) WARN_UNUSED;

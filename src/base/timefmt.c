@@ -124,18 +124,6 @@ void time_put_rfc3339(struct buf *b, int64_t us, int digits, bool zulu)
 	buf_cstr_put(b, zulu ? "Z" : "+00:00");
 }
 
-void time_put_rfc3339_ns(struct buf *b, struct time_ns t)
-{
-	put_ns(b, t, 'T', time_fraction_digits(t.nsec));
-	buf_lit(b, "+00:00");
-}
-
-void time_put_human_ns(struct buf *b, struct time_ns t)
-{
-	put_ns(b, t, ' ', time_fraction_digits(t.nsec));
-	buf_lit(b, " UTC");
-}
-
 void time_put_offset(struct buf *b, int offset_s, const char *colon)
 {
 	int minutes = (offset_s < 0 ? -offset_s : offset_s) / 60;

@@ -41,8 +41,6 @@ int64_t time_days_from_civil(int64_t year, int month, int day);	/* days since 19
 int time_days_in_month(int64_t year, int month);
 
 void time_put_rfc3339(struct buf *b, int64_t us, int digits, bool zulu); /* 2026-01-02T03:04:05.123456Z; digits 0..9; zulu false: +00:00 */
-void time_put_rfc3339_ns(struct buf *b, struct time_ns t);		 /* 2026-01-02T03:04:05.123+00:00; 0, 3, 6 or 9 digits as needed */
-void time_put_human_ns(struct buf *b, struct time_ns t);		 /* 2026-01-02 03:04:05.123 UTC */
 void time_put_rfc2822(struct buf *b, int64_t us, int offset_s);		 /* Fri, 2 Jan 2026 03:04:05 +0000 */
 int time_parse_rfc3339(struct slice s, int64_t *us) WARN_UNUSED;
 int time_parse_rfc3339_ns(struct slice s, struct time_ns *out) WARN_UNUSED;

@@ -22,12 +22,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	int64_t ns, ns2;
 
 	if (time_parse_rfc3339_ns(in, &t) == 0) {
-		time_put_rfc3339_ns(&b, t);
+		assert(time_put_strftime_ns(&b, SLICE("%Y-%m-%dT%H:%M:%S%.fZ"), t, 0) == 0);
 		assert(time_parse_rfc3339_ns(buf_view(&b), &again) == 0 && again.sec == t.sec && again.nsec == t.nsec);
 	}
 	buf_clear(&b);
 	if (time_parse_rfc2822_ns(in, &t) == 0)
-		time_put_human_ns(&b, t);
+		assert(time_put_strftime_ns(&b, SLICE("%F %T%.f"), t, 0) == 0);
 	buf_clear(&b);
 	if (duration_parse(in, &ns) == 0) {
 		duration_put(&b, ns);

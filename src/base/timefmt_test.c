@@ -7,7 +7,7 @@
 #include "base/err.h"
 #include "base/timefmt.h"
 
-/* WANT is the time as time_put_human_ns writes it, or "!" and the error. */
+/* WANT is the time in UTC, or "!" and the error. */
 static void check_time(int (*parse)(struct slice, struct time_ns *), const char *text, const char *want)
 {
 	struct time_ns t;
@@ -16,7 +16,7 @@ static void check_time(int (*parse)(struct slice, struct time_ns *), const char 
 	if (rc < 0)
 		buf_printf(&b, "!%s", err_text());
 	else
-		time_put_human_ns(&b, t);
+		assert_int_equal(time_put_strftime_ns(&b, SLICE("%Y-%m-%d %H:%M:%S%.f UTC"), t, 0), 0);
 	assert_string_equal(buf_cstr(&b), want);
 	buf_fini(&b);
 }

@@ -56,12 +56,6 @@ static void node_init(void)
 	rand_bytes(&clock_seq, sizeof clock_seq);
 }
 
-void uuid_set_node(const uint8_t node[6])
-{
-	pthread_once(&node_once, node_init);
-	memcpy(node_id, node, sizeof node_id);
-}
-
 /* Now, in 100 ns since 1582; never the same twice. */
 static int64_t next_ticks(void)
 {

@@ -24,4 +24,3 @@ void uuid_put_simple(struct buf *b, struct uuid u);		/* 32 hex digits, as messag
 void uuid_put(struct buf *b, struct uuid u);			/* 8-4-4-4-12 */
 int uuid_parse(struct slice s, struct uuid *out) WARN_UNUSED;	/* both forms, also {..} and urn:uuid: */
 static inline bool uuid_eq(struct uuid a, struct uuid b) { return memcmp(&a, &b, sizeof a) == 0; }
-void uuid_set_node(const uint8_t node[6]);

@@ -165,18 +165,6 @@ int charset_to_utf8(struct slice charset, struct slice in, struct buf *out)
 	return err_set(E_INVAL, "the text is not in charset '%.*s'", (int)MIN(charset.len, 64), charset.ptr);
 }
 
-void charset_to_utf8_lossy(struct slice charset, struct slice in, struct buf *out)
-{
-	iconv_t cd = NULL;
-	bool utf8;
-	if (!open_charset(charset, &cd, &utf8) || utf8) {
-		utf8_put_lossy(out, in);
-		return;
-	}
-	convert(cd, in, out, false);
-	iconv_close(cd);
-}
-
 int charset_from_utf8(struct slice charset, struct slice in, bool strict, struct buf *out)
 {
 	char text[64];

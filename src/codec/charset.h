@@ -11,8 +11,6 @@
 bool charset_known(struct slice name);
 /* Strict: -E_INVAL (and OUT as before) for an unknown charset or bytes that are none of its text. */
 int charset_to_utf8(struct slice charset, struct slice in, struct buf *out) WARN_UNUSED;
-/* Invalid parts become U+FFFD; an unknown charset is read as UTF-8. */
-void charset_to_utf8_lossy(struct slice charset, struct slice in, struct buf *out);
 /* UTF-8 as text of another charset; what has no place there is an error (STRICT) or becomes "&#8364;". */
 int charset_from_utf8(struct slice charset, struct slice in, bool strict, struct buf *out) WARN_UNUSED;
 /* The most likely charset of IN into NAME; false: no idea. */

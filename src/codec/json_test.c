@@ -113,22 +113,11 @@ static void test_layout(void **state)
 	arena_destroy(&a);
 }
 
-static void test_comments(void **state)
-{
-	struct buf b = { 0 };
-	assert_int_equal(json_strip_comments(&b, SLICE("// c\n{\"a//\\\"\": /* x\n*/ 1} # end")), 0);
-	assert_string_equal(buf_cstr(&b), "    \n{\"a//\\\"\":     \n   1}      ");
-	assert_int_equal(json_strip_comments(&b, SLICE("\"abc")), -E_INVAL);
-	assert_int_equal(json_strip_comments(&b, SLICE("\"\\")), -E_INVAL);
-	assert_int_equal(json_strip_comments(&b, SLICE("/* x")), -E_INVAL);
-	buf_fini(&b);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_values), cmocka_unit_test(test_errors), cmocka_unit_test(test_depth), cmocka_unit_test(test_floats),
-		cmocka_unit_test(test_layout), cmocka_unit_test(test_comments),
+		cmocka_unit_test(test_layout),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -153,13 +153,3 @@ struct slice regex_group_name(const struct regex *r, size_t group)
 	}
 	return SLICE_NONE;
 }
-
-ptrdiff_t regex_group_by_name(const struct regex *r, struct slice name)
-{
-	for (uint32_t i = 0; i < r->n_names; i++) {
-		const uint8_t *e = r->names + (size_t)i * r->name_size;
-		if (slice_eq_cstr(name, (const char *)e + 2))
-			return e[0] << 8 | e[1];
-	}
-	return -1;
-}

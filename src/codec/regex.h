@@ -28,4 +28,3 @@ int regex_find(const struct regex *r, struct slice s, size_t from, struct regex_
 bool regex_is_match(const struct regex *r, struct slice s);	/* failures count as no match */
 size_t regex_n_groups(const struct regex *r);			/* with group 0 */
 struct slice regex_group_name(const struct regex *r, size_t group);	/* SLICE_NONE: it has none */
-ptrdiff_t regex_group_by_name(const struct regex *r, struct slice name);	/* -1: no such group */

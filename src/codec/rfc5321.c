@@ -234,20 +234,6 @@ int smtp_cmd_parse(struct slice line, struct arena *a, struct smtp_cmd *out)
 	return out->verb == SMTP_UNKNOWN ? 0 : VERBS[out->verb].parse(rest, a, out);
 }
 
-const struct smtp_param *smtp_cmd_param(const struct smtp_cmd *c, const char *name)
-{
-	for (uint32_t i = 0; i < c->n_params; i++)
-		if (slice_eq_nocase(c->params[i].name, slice_from_cstr(name)))
-			return &c->params[i];
-	return NULL;
-}
-
-const char *smtp_verb_name(enum smtp_verb v)
-{
-	assert(v < SMTP_VERB_COUNT);
-	return VERBS[v].name;
-}
-
 const char *smtp_fault_text(enum smtp_fault f)
 {
 	static const char *const TEXTS[] = {
@@ -287,15 +273,4 @@ int smtp_xtext_decode(struct buf *b, struct slice in)
 		i += 2;
 	}
 	return 0;
-}
-
-void smtp_xtext_put(struct buf *b, struct slice in)
-{
-	for (size_t i = 0; i < in.len; i++) {
-		unsigned char c = in.ptr[i];
-		if (c >= 33 && c <= 126 && c != '+' && c != '=')
-			buf_putc(b, c);
-		else
-			buf_printf(b, "+%02X", c);
-	}
 }

@@ -64,8 +64,6 @@ struct smtp_cmd {
 
 /* Reads one command line (a CRLF or LF at its end is ignored). 0, or -E_INVAL with OUT->verb and OUT->fault set. */
 int smtp_cmd_parse(struct slice line, struct arena *a, struct smtp_cmd *out) WARN_UNUSED;
-const struct smtp_param *smtp_cmd_param(const struct smtp_cmd *c, const char *name);	/* NULL: not given; the first one */
-const char *smtp_verb_name(enum smtp_verb v);		/* "EHLO"; NULL for NONE and UNKNOWN */
 /* The reply to a command with a fault: "5.1.7 Bad …", to be sent with 501. */
 const char *smtp_fault_text(enum smtp_fault f);
 
@@ -115,4 +113,3 @@ void smtp_reply_put(struct buf *b, unsigned code, struct slice text);
 
 /* xtext of RFC 3461. */
 int smtp_xtext_decode(struct buf *b, struct slice in) WARN_UNUSED;
-void smtp_xtext_put(struct buf *b, struct slice in);

@@ -67,7 +67,6 @@ int mail_parse_address_list(struct slice value, struct arena *a, struct val *out
 int mail_parse_message_id(struct slice value, struct arena *a, struct val *out) WARN_UNUSED;		/* a string without brackets */
 int mail_parse_message_id_list(struct slice value, struct arena *a, struct val *out) WARN_UNUSED;
 int mail_parse_auth_results(struct slice value, struct arena *a, struct val *out) WARN_UNUSED;
-int mail_parse_arc_auth_results(struct slice value, struct arena *a, struct val *out) WARN_UNUSED;	/* with "instance" */
 /* A date-time of RFC 5322 in microseconds; comments are skipped. */
 int mail_parse_date(struct slice value, int64_t *us) WARN_UNUSED;
 int32_t mail_date_zone(struct slice value);			/* seconds east of UTC that a date-time names; 0 for what is none */

@@ -267,20 +267,6 @@ int mail_parse_auth_results(struct slice value, struct arena *a, struct val *out
 	return scan_finish(&s, lex_results(&s, out));
 }
 
-int mail_parse_arc_auth_results(struct slice value, struct arena *a, struct val *out)
-{
-	struct scan s = scan_new(value, a);
-	uint32_t i = 0;
-	*out = val_obj();
-	bool ok = lex_opt_cfws(&s) && take_word(&s, "i") && lex_opt_cfws(&s) && lex_char(&s, '=') && lex_opt_cfws(&s) &&
-		  lex_u32(&s, &i) && lex_opt_cfws(&s) && lex_char(&s, ';');
-	if (ok) {
-		val_put_lit(a, out, "instance", val_int(i));
-		ok = lex_results(&s, out);
-	}
-	return scan_finish(&s, ok);
-}
-
 static void put_token(struct buf *b, struct slice s)
 {
 	for (size_t i = 0; i < s.len; i++)

@@ -30,7 +30,6 @@ typedef struct template *(*template_loader_cb)(void *ctx, struct slice name);
  * "syntax error: unexpected end of input, expected end of block (in NAME:LINE)".
  */
 int template_compile(enum template_dialect dialect, struct slice name, struct slice source, struct template **out) WARN_UNUSED;
-struct template *template_ref(struct template *t);
 void template_unref(struct template **t);
 
 /* Appends to OUT; on failure OUT is as before. CONTEXT: an object; anything else counts as an empty one. */

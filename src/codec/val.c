@@ -4,7 +4,6 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
-#include "base/xalloc.h"
 
 #define VDOC_MAGIC OBJ_MAGIC('v', 'd', 'o', 'c')
 

@@ -68,7 +68,6 @@ const char *val_type_name(enum val_type t);				/* "null" "bool" "integer" "float
 /* Text. JSON per RFC 8259: strict, depth limit 128, duplicate keys: the last wins. */
 enum json_flags { JSON_COMPACT = 0, JSON_PRETTY = 1 /* two blanks, "key": value */, JSON_SORTED = 2 };
 int json_parse(struct slice text, struct arena *a, struct val *out) WARN_UNUSED;	/* error: "… at line L column C" */
-int json_strip_comments(struct buf *b, struct slice text) WARN_UNUSED;	/* blanks, so that positions stay: // and # to the line's end; slash-star */
 void json_put(struct buf *b, const struct val *v, int flags);	/* a VAL_STR that is no UTF-8 becomes a list of its bytes */
 void json_put_string(struct buf *b, struct slice s);			/* with quotes; invalid UTF-8 becomes U+FFFD */
 void json_put_float(struct buf *b, double f);				/* shortest that reads back; 1 is 1.0; NaN and infinities null */

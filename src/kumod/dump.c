@@ -55,7 +55,7 @@ static void dump_metrics(struct arena *a)
 static void dump_openapi(void)
 {
 	struct buf b = { 0 };
-	api_openapi_put(&b, api_endpoints(), api_process_kind());
+	api_openapi_put(&b, api_endpoints(), API_PROCESS_KIND);
 	printf("%s\n", buf_cstr(&b));
 	buf_fini(&b);
 }

@@ -287,13 +287,6 @@ const char *logs_unhealthy_reason(void)
 	return NULL;
 }
 
-void logs_flush(void)
-{
-	for (struct logger *l = logger_first(); l != NULL; l = l->next)
-		if (l->sink != NULL)
-			sink_finish_segments(l->sink);
-}
-
 void logs_fini(void)
 {
 	struct rt_shield shield;

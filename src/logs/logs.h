@@ -46,7 +46,6 @@ void logs_set_inserter(int (*insert)(struct msg *m));
 
 void logs_init(void);			/* metrics and events; once, before the policy is loaded */
 const char *logs_unhealthy_reason(void);	/* NULL: healthy. A log that cannot be written: what 421/503 answers say */
-void logs_flush(void);			/* memory is short: finishes the open segments */
 /* Waits for hooks under way, writes everything, completes the segments, stores the accounting. Yields. */
 void logs_fini(void);
 

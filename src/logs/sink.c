@@ -47,12 +47,12 @@ struct sink {
 	struct rt_cond work, room;
 	struct buf pending;
 	uint64_t n_pending;			/* in `pending` and in the job's hands */
-	bool asleep, stop, finish;
+	bool asleep, stop;
 	/* owned by the fiber and its job */
 	struct buf taken;
 	size_t done;				/* bytes of `taken` that are in segments */
 	uint64_t n_done;
-	bool finish_all, flush_idle;
+	bool stopping, flush_idle;
 	int rc;
 	char error[512];
 };
@@ -123,7 +123,7 @@ static int expire_and_flush(struct sink *s)
 		int one = 0;
 		if (st->seg == NULL)
 			continue;
-		if (s->finish_all || (s->opts.max_ms && now - st->opened_ms >= s->opts.max_ms) ||
+		if (s->stopping || (s->opts.max_ms && now - st->opened_ms >= s->opts.max_ms) ||
 		    (s->opts.max_bytes && segment_bytes(st->seg) >= s->opts.max_bytes)) {
 			one = finish_stream(s, st);
 		} else if (s->flush_idle && st->unflushed) {
@@ -190,7 +190,7 @@ static int64_t next_expiry_ms(const struct sink *s)
 static void wait_for_work(struct sink *s)
 {
 	s->flush_idle = false;
-	while (!s->stop && !s->finish && s->pending.len == 0) {
+	while (!s->stop && s->pending.len == 0) {
 		int64_t left = next_expiry_ms(s);
 		s->asleep = true;
 		int rc = rt_cond_wait(&s->work, &s->lock, left);
@@ -202,7 +202,7 @@ static void wait_for_work(struct sink *s)
 		if (rc < 0)
 			s->stop = true;
 	}
-	if (!s->stop && !s->finish && s->pending.len < WAKE_BYTES && s->n_pending < s->opts.back_pressure / 2 &&
+	if (!s->stop && s->pending.len < WAKE_BYTES && s->n_pending < s->opts.back_pressure / 2 &&
 	    rt_cond_wait(&s->work, &s->lock, COALESCE_MS) == -E_CANCELED)
 		s->stop = true;
 }
@@ -230,9 +230,7 @@ static void sink_main(void *arg)
 			s->taken = s->pending;
 			s->pending = empty;
 		}
-		bool stop = s->stop;
-		s->finish_all = stop || s->finish;
-		s->finish = false;
+		bool stop = s->stopping = s->stop;
 		s->n_done = 0;
 		rt_unlock(&s->lock);
 		rt_shield_enter(&shield);
@@ -296,14 +294,6 @@ int sink_write(struct sink *s, unsigned class_id, struct slice text, bool may_re
 bool sink_is_failing(const struct sink *s)
 {
 	return atomic_load_explicit(&s->failing, memory_order_relaxed);
-}
-
-void sink_finish_segments(struct sink *s)
-{
-	rt_lock(&s->lock);
-	s->finish = true;
-	rt_cond_signal(&s->work);
-	rt_unlock(&s->lock);
 }
 
 void sink_destroy(struct sink **sp)

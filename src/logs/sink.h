@@ -27,5 +27,4 @@ void sink_start(struct sink *s);
 /* Adds a line (with or without LF). *WAITED (may be NULL): the buffer was full. Yields when it is full. */
 int sink_write(struct sink *s, unsigned class_id, struct slice line, bool may_refuse, bool *waited) WARN_UNUSED;
 bool sink_is_failing(const struct sink *s);
-void sink_finish_segments(struct sink *s);	/* soon; does not wait */
 void sink_destroy(struct sink **s);		/* writes and completes everything. Yields. */

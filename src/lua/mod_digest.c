@@ -10,7 +10,6 @@
 #include "codec/opt.h"
 #include "lua/mod_digest.h"
 #include "lua/util.h"
-#include "policy/keysource.h"
 #include "tls/digest.h"
 
 struct digest_obj {

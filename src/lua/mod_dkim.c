@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include "base/uuid.h"
-#include "base/xalloc.h"
 #include "codec/opt.h"
 #include "lua/message.h"
 #include "mailauth/arc.h"

@@ -100,7 +100,6 @@ int64_t msg_due_us(const struct msg *m);		/* 0: now */
 void msg_set_due_us(struct msg *m, int64_t us);
 /* US moved forward to when the schedule allows (tz database). */
 int64_t msg_schedule_adjust(const struct msg_schedule *s, int64_t us);
-bool msg_schedule_allows(const struct msg_schedule *s, int64_t us);	/* whether US is inside the window */
 /* Sets due to US (0: now), moved forward as the message's schedule demands. Yields when it has one and the envelope must be loaded. */
 int msg_set_due_scheduled(struct msg *m, int64_t us) WARN_UNUSED;
 

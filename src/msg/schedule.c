@@ -232,16 +232,3 @@ int64_t msg_schedule_adjust(const struct msg_schedule *s, int64_t us)
 	}
 	return us;
 }
-
-bool msg_schedule_allows(const struct msg_schedule *s, int64_t us)
-{
-	if (s->has_first_attempt && us < s->first_attempt_us)
-		return false;
-	const struct tz *z = s->has_restriction ? tz_find(slice_from_cstr(s->tz)) : NULL;
-	if (z == NULL)
-		return true;
-	int weekday;
-	int64_t start, end;
-	return window_of_day(s, z, us / USEC_PER_SEC, &weekday, &start, &end) && (s->days & 1 << weekday) &&
-	       us >= start * USEC_PER_SEC && us < end * USEC_PER_SEC;
-}

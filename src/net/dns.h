@@ -92,7 +92,6 @@ struct mx_site {
 /* 0 with any status; -E_INVAL: no domain name and no literal; -E_CANCELED, -E_TIMEOUT. Yields on a miss. */
 int mx_resolve(struct slice domain, struct mx_site **out) WARN_UNUSED;
 int mx_resolve_via(struct dns_resolver *r, struct slice domain, struct mx_site **out) WARN_UNUSED; /* past the cache. Yields. */
-struct mx_site *mx_resolve_cached(struct slice domain);			/* NULL unless fresh in the cache; never waits */
 void mx_count_remembered(void);		/* the caller still holds what an earlier mx_resolve said: a hit in the metrics */
 struct mx_site *mx_site_ref(struct mx_site *m);
 void mx_site_unref(struct mx_site **m);

@@ -6,7 +6,6 @@
  * options; those that libunbound has no use for are checked and then without effect. "Unbound" takes the few that it documents.
  */
 #include "net/dns_impl.h"
-#include "base/xalloc.h"
 #include "codec/opt.h"
 #include <errno.h>
 #include <stdio.h>

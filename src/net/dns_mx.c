@@ -451,18 +451,6 @@ static struct slice cache_key(struct slice domain, char *out, size_t size)
 	return slice_new(out, domain.len);
 }
 
-struct mx_site *mx_resolve_cached(struct slice domain)
-{
-	char text[512];
-	struct slice key = cache_key(domain, text, sizeof text);
-
-	pthread_once(&once, init);
-	struct mx_site *m = key.ptr ? ttl_cache_get(cache, key) : NULL;
-	if (m)
-		metric_add(count.hit, 1);
-	return m;
-}
-
 void mx_count_remembered(void)
 {
 	pthread_once(&once, init);

@@ -66,4 +66,3 @@ void policy_set_max_uses(int64_t n);
 void policy_set_max_age_ms(int64_t ms);
 void policy_set_max_spare(int64_t n);
 void policy_set_max_bytes(int64_t n);			/* that one Lua state may hold while policy runs */
-const char *policy_current_event(lua_State *L);		/* NULL: the policy is being loaded */

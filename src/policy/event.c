@@ -28,11 +28,6 @@ static enum policy_event_kind kind_of(struct slice name)
 	return kind;
 }
 
-const char *policy_current_event(lua_State *L)
-{
-	return policy_state_of(L)->event;
-}
-
 /* Pushes the list of "file:line" of who called us, innermost first, and behind it "file:line" of the first Lua function there. */
 static void push_callers(lua_State *L)
 {

@@ -6,7 +6,6 @@
  * in each state from one table of types, and found by the type's address.
  */
 #include <stdio.h>
-#include "base/xalloc.h"
 #include "policy/internal.h"
 
 #define TYPES_MAX 128

@@ -81,15 +81,3 @@ void policy_push_address(lua_State *L, const struct smtp_path *path)
 	policy_obj_push(L, &ADDRESS_OBJ, a);
 	unref_address(a);
 }
-
-struct slice policy_check_address(lua_State *L, int idx)
-{
-	struct policy_address *a = policy_obj_get(L, idx, &ADDRESS_OBJ);
-	if (a)
-		return a->path.text;
-	struct smtp_path path;
-	struct slice text = policy_check_text(L, idx);
-	if (smtp_address_parse(text, policy_arena(L), &path) < 0)
-		policy_raise(L, -E_INVAL);
-	return path.text;
-}

@@ -22,5 +22,3 @@ struct policy_address {
 struct policy_address *policy_address_create(const struct smtp_path *path);	/* refs 1 */
 void policy_push_msg(lua_State *L, struct msg *m);
 void policy_push_address(lua_State *L, const struct smtp_path *path);
-/* An address or a text that is one; raises otherwise. */
-struct slice policy_check_address(lua_State *L, int idx);

@@ -2,7 +2,6 @@
 #include "policy/watch.h"
 #include <stdlib.h>
 #include <sys/stat.h>
-#include "base/xalloc.h"
 #include "policy/host.h"
 #include "rt/diag.h"
 #include "rt/fiber.h"

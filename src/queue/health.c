@@ -2,7 +2,6 @@
 #include "queue/health.h"
 #include "base/xalloc.h"
 #include "queue/qmetrics.h"
-#include "queue/throttle.h"
 #include "rt/clock.h"
 #include "rt/diag.h"
 

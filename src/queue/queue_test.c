@@ -13,7 +13,6 @@
 #include "net/dns.h"
 #include "queue/admin.h"
 #include "queue/ready/dispatch.h"
-#include "queue/ready/route.h"
 #include "queue/record.h"
 #include "rt/fiber.h"
 #include "rt/metrics_shared.h"

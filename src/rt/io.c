@@ -222,29 +222,6 @@ static void make_room(struct rt_io *io)
 	io->in_filled = false;
 }
 
-void rt_io_unread(struct rt_io *io, struct slice data)
-{
-	OBJ_CHECK(io, IO_MAGIC);
-	if (data.len == 0)
-		return;
-	if (io->in_start < data.len) {
-		assert(data.len + io->in_len < 1u << 30);
-		uint32_t cap = MAX((uint32_t)(data.len + io->in_len), io->in_cap);
-		char *in = xmalloc(cap);
-		if (io->in_len)
-			memcpy(in + data.len, io->in + io->in_start, io->in_len);
-		memcpy(in, data.ptr, data.len); /* DATA may view the old buffer */
-		free(io->in);
-		io->in = in;
-		io->in_cap = cap;
-		io->in_start = 0;
-	} else {
-		io->in_start -= (uint32_t)data.len;
-		memmove(io->in + io->in_start, data.ptr, data.len);
-	}
-	io->in_len += (uint32_t)data.len;
-}
-
 int rt_io_fill(struct rt_io *io)
 {
 	int rc;

@@ -36,7 +36,6 @@ void rt_io_set_timeout(struct rt_io *io, int64_t read_ms, int64_t write_ms); /* 
 
 struct slice rt_io_buffered(const struct rt_io *io);
 void rt_io_consume(struct rt_io *io, size_t n);
-void rt_io_unread(struct rt_io *io, struct slice data);			/* puts DATA in front of what is buffered */
 int rt_io_fill(struct rt_io *io) WARN_UNUSED;				/* Yields. At least one byte more, up to 64 KiB */
 int rt_io_fill_until(struct rt_io *io, size_t n) WARN_UNUSED;		/* Yields. Until N bytes are buffered */
 /* A line up to and including LF; *LINE views the buffer (without LF and a CR before it; *CRLF says whether both were there) until the next

@@ -54,9 +54,7 @@ static void lines_body(void *arg)
 	expect_line(a, "", true);
 	assert_int_equal(rt_io_read_line(a, 100, &line, NULL), -E_CLOSED);
 	assert_true(slice_eq_cstr(rt_io_buffered(a), "end"));
-	rt_io_unread(a, SLICE("before "));
-	assert_true(slice_eq_cstr(rt_io_buffered(a), "before end"));
-	assert_int_equal(rt_io_read_line(a, 5, &line, NULL), -E_LIMIT);
+	assert_int_equal(rt_io_read_line(a, 2, &line, NULL), -E_LIMIT);
 	assert_int_equal(rt_fiber_join(f), 0);
 	rt_fiber_unref(&f);
 	rt_io_close(&a);
@@ -225,7 +223,7 @@ static void accepts(void *arg)
 	int fd;
 
 	while (rt_accept(l, &fd, &peer) == 0) {
-		assert_true(ipaddr_is_loopback(&peer.ip));
+		assert_int_equal(peer.ip.bytes[0], 127);
 		rt_fiber_spawn_on(rt_shard_next(), "serves", serves, (void *)(intptr_t)fd);
 	}
 	rt_listener_close(&l);

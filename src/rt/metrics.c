@@ -30,7 +30,7 @@ struct metric {
 	uint32_t magic;
 	atomic_uint refs;		/* rises from 0 and falls to 0 under the table's lock only */
 	struct metric_family *family;
-	_Atomic int64_t n;		/* a double's bits in families with is_float */
+	_Atomic int64_t n;
 	struct histogram *h;		/* one, or one a stripe */
 	struct count *counts;		/* one a stripe; NULL: n counts */
 	size_t key_len;
@@ -233,21 +233,7 @@ void metric_set(struct metric *m, int64_t n)
 	if (m == NULL)
 		return;
 	assert(m->counts == NULL);
-	if (m->family->is_float)
-		metric_set_float(m, (double)n);
-	else
-		atomic_store_explicit(&m->n, n, memory_order_relaxed);
-}
-
-void metric_set_float(struct metric *m, double v)
-{
-	int64_t bits;
-
-	if (m == NULL)
-		return;
-	assert(m->family->is_float);
-	memcpy(&bits, &v, sizeof bits);
-	atomic_store_explicit(&m->n, bits, memory_order_relaxed);
+	atomic_store_explicit(&m->n, n, memory_order_relaxed);
 }
 
 int64_t metric_value(const struct metric *m)
@@ -316,16 +302,6 @@ static void put_double(struct buf *b, double v, bool json)
 			break;
 	}
 	buf_cstr_put(b, text);
-}
-
-static void put_number(struct buf *b, const struct metric *m, bool json)
-{
-	int64_t n = metric_value(m);
-
-	if (m->family->is_float)
-		put_double(b, to_double((uint64_t)n), json);
-	else
-		buf_i64(b, n);
 }
 
 static void put_escaped(struct buf *b, const char *s, bool json)
@@ -426,7 +402,7 @@ static void text_family(struct buf *b, const char *prefix, struct metric_family 
 		buf_printf(b, "%s%s", prefix, f->name);
 		text_labels(b, m, NULL);
 		buf_putc(b, ' ');
-		put_number(b, m, false);
+		buf_i64(b, metric_value(m));
 		buf_putc(b, '\n');
 	}
 	rt_unlock(&t->lock);
@@ -473,7 +449,7 @@ static void json_value(struct buf *b, const struct metric *m)
 	if (m->h)
 		json_histogram(b, m);
 	else
-		put_number(b, m, true);
+		buf_i64(b, metric_value(m));
 }
 
 /* No label: the value. One: {label: {value: n}}. Several: a list of objects whose "@" is the value. */

@@ -26,7 +26,7 @@ struct metric_family {
 	enum metric_kind kind;
 	const char *labels[METRIC_LABELS_MAX + 1];
 	const double *buckets;		/* upper bounds, ends with 0; NULL: Prometheus' defaults .005 … 10 */
-	bool is_float, keep, striped;	/* striped: no metric_set */
+	bool keep, striped;	/* striped: no metric_set */
 	struct metric_family *next;	/* registry */
 	void *table;
 	int (*collect)(struct metric_family *f); /* refreshes computed gauges before a dump; may be NULL */
@@ -44,7 +44,6 @@ struct metric *metric_lazy(struct metric_family *f, _Atomic(struct metric *) *at
 void metric_unref(struct metric **m);
 void metric_add(struct metric *m, int64_t n);			/* NULL is ignored */
 void metric_set(struct metric *m, int64_t n);
-void metric_set_float(struct metric *m, double v);	/* families with is_float */
 int64_t metric_value(const struct metric *m);
 void metric_observe(struct metric *m, double v);		/* histograms */
 int64_t metric_read(struct metric_family *f, ...);		/* by label values; 0 when there is none */

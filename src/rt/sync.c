@@ -85,12 +85,6 @@ void rt_cond_signal(struct rt_cond *c)
 		signal_node(c->waiters.next);
 }
 
-void rt_cond_signal_newest(struct rt_cond *c)
-{
-	if (!list_empty(&c->waiters))
-		signal_node(c->waiters.prev);
-}
-
 void rt_cond_broadcast(struct rt_cond *c)
 {
 	while (!list_empty(&c->waiters))

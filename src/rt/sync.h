@@ -42,7 +42,6 @@ void rt_cond_init(struct rt_cond *c);
 /* Yields with L released, returns with L held: 0 when signaled, -E_TIMEOUT after TIMEOUT_MS (INT64_MAX: never) or a deadline, -E_CANCELED. */
 int rt_cond_wait(struct rt_cond *c, struct rt_lock *l, int64_t timeout_ms) WARN_UNUSED;
 void rt_cond_signal(struct rt_cond *c);		/* L held: wakes the longest waiting */
-void rt_cond_signal_newest(struct rt_cond *c);	/* L held: wakes the latest, whose caches are warm */
 void rt_cond_broadcast(struct rt_cond *c);	/* L held */
 bool rt_cond_has_waiters(const struct rt_cond *c); /* L held */
 

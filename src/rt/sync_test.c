@@ -170,10 +170,7 @@ static void produce(void *arg)
 	for (int i = 0; i < 1000; i++) {
 		rt_lock(&s->lock);
 		s->items++;
-		if (i % 2)
-			rt_cond_signal(&s->cond);
-		else
-			rt_cond_signal_newest(&s->cond);
+		rt_cond_signal(&s->cond);
 		rt_unlock(&s->lock);
 		if (i % 16 == 0)
 			rt_yield();

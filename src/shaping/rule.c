@@ -205,12 +205,6 @@ bool shaping_rule_matches(const struct shaping_rule *r, bool is_internal, struct
 	return false;
 }
 
-struct slice shaping_rule_regex(const struct shaping_rule *r, size_t i)
-{
-	assert(i < r->n_regexes);
-	return r->regexes[i].text;
-}
-
 static struct val action_to_val(const struct shaping_action *act, struct arena *a)
 {
 	if (!has_setting(act->kind))

@@ -90,7 +90,6 @@ struct shaping_rule {
 	int64_t duration_ns;
 	bool match_internal;
 };
-struct slice shaping_rule_regex(const struct shaping_rule *r, size_t i);	/* the I-th regex as written */
 /* As Lua and hashes see a rule: {regex = […], action = […], trigger = …, duration = "2h", match_internal = false}. */
 void shaping_rule_to_val(const struct shaping_rule *r, struct arena *a, struct val *out);
 

@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <time.h>
 #include "base/xalloc.h"
-#include "rt/clock.h"
 #include "rt/diag.h"
 #include "rt/fiber.h"
 #include "rt/sync.h"

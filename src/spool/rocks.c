@@ -12,7 +12,6 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include "base/xalloc.h"
-#include "rt/clock.h"
 #include "rt/diag.h"
 #include "rt/metrics.h"
 #include "rt/offload.h"

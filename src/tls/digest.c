@@ -37,11 +37,6 @@ const EVP_MD *tls_md_fetched(enum tls_md md)
 	return mds[md];
 }
 
-size_t tls_md_size(enum tls_md md)
-{
-	return EVP_MD_get_size(tls_md_fetched(md));
-}
-
 size_t tls_digest(enum tls_md md, struct slice in, uint8_t out[TLS_MD_MAX])
 {
 	unsigned n = 0;
@@ -99,9 +94,4 @@ void tls_hash_destroy(struct tls_hash **h)
 	EVP_MD_CTX_free((*h)->ctx);
 	free(*h);
 	*h = NULL;
-}
-
-bool tls_equal_secret(struct slice a, struct slice b)
-{
-	return a.len == b.len && (a.len == 0 || CRYPTO_memcmp(a.ptr, b.ptr, a.len) == 0);
 }

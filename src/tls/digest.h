@@ -18,7 +18,6 @@ enum tls_md {
 };
 #define TLS_MD_MAX 64
 
-size_t tls_md_size(enum tls_md md);
 size_t tls_digest(enum tls_md md, struct slice in, uint8_t out[TLS_MD_MAX]);			/* returns its length */
 size_t tls_hmac(enum tls_md md, struct slice key, struct slice in, uint8_t out[TLS_MD_MAX]);
 
@@ -28,6 +27,3 @@ void tls_hash_reset(struct tls_hash *h, enum tls_md md);
 void tls_hash_update(struct tls_hash *h, const void *ptr, size_t len);
 size_t tls_hash_final(struct tls_hash *h, uint8_t out[TLS_MD_MAX]);				/* reset before further use */
 void tls_hash_destroy(struct tls_hash **h);
-
-/* Compares in time that does not depend on the content. */
-bool tls_equal_secret(struct slice a, struct slice b);

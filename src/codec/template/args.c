@@ -18,13 +18,6 @@ bool arg_given(const struct call *c, int i)
 	return i < c->n && c->args[i].kind != TV_NONE && c->args[i].kind != TV_UNDEF;
 }
 
-int arg_str(struct render *r, struct call *c, int i, struct slice *out)
-{
-	assert(i < c->n);
-	*out = to_text(r, &c->args[i]);
-	return 0;
-}
-
 int tv_to_int(struct render *r, const struct tv *v, const char *type, int64_t *out)
 {
 	if (v->kind == TV_INT && v->i >= INT64_MIN && v->i <= INT64_MAX)

@@ -3,7 +3,6 @@
 #include <stdlib.h>
 
 #include "base/rand.h"
-#include "base/xalloc.h"
 #include "codec/template/tpl.h"
 
 static int filter_length(struct render *r, struct call *c, struct tv *out)

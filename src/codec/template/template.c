@@ -76,13 +76,6 @@ int template_compile(enum template_dialect dialect, struct slice name, struct sl
 	return rc;
 }
 
-struct template *template_ref(struct template *t)
-{
-	OBJ_CHECK(t, TEMPLATE_MAGIC);
-	atomic_fetch_add_explicit(&t->refs, 1, memory_order_relaxed);
-	return t;
-}
-
 void template_unref(struct template **tp)
 {
 	struct template *t = *tp;

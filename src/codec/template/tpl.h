@@ -227,7 +227,6 @@ struct render {
 	const char *stack_base;
 	struct block_chain *blocks;
 	struct slice current_block;
-	int block_level;
 	const struct template *parent;	/* set by extends */
 	struct held *held;		/* loaded templates, given back at the end */
 	enum { FLOW_ON, FLOW_BREAK, FLOW_CONTINUE } flow;
@@ -263,7 +262,6 @@ void assign_name(struct render *r, struct slice name, struct tv v);
 
 /* Arguments (args.c). */
 bool arg_given(const struct call *c, int i);		/* there, and not none */
-int arg_str(struct render *r, struct call *c, int i, struct slice *out) WARN_UNUSED;	/* any value as text */
 int arg_int(struct render *r, struct call *c, int i, const char *type, int64_t *out) WARN_UNUSED;
 int tv_to_int(struct render *r, const struct tv *v, const char *type, int64_t *out) WARN_UNUSED;
 int tv_to_bool(struct render *r, const struct tv *v, bool *out) WARN_UNUSED;

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "queue/admin/work.h"
 #include <stdlib.h>
-#include "base/xalloc.h"
 #include "policy/objects.h"
 #include "queue/admin/int.h"
 #include "queue/admin/xfer.h"

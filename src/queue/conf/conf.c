@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "queue/conf/config.h"
-#include "base/xalloc.h"
 
 #define CONF_MAGIC OBJ_MAGIC('C', 'O', 'N', 'F')
 

@@ -17,7 +17,6 @@
 #define BODIES_AT_EASE (16 << 20)	/* bytes of messages in memory that nobody minds */
 #define LONG_LINE 256
 #define STOP_MS 5000		/* for deliveries that are on their way, unless their path says otherwise */
-#define UNWIND_MS 2000		/* for a connection that was canceled to come to its end */
 #define RETRY_MS 1000		/* between looks at a queue that has messages and may not connect */
 
 static struct {
@@ -358,17 +357,6 @@ void ready_assess(struct ready_queue *q)
 	rt_lock(&q->lock);
 	assess(q);
 	rt_unlock(&q->lock);
-}
-
-void ready_wake_all(void)
-{
-	size_t n;
-	struct ready_queue **all = ready_all(&n);
-	for (size_t i = 0; i < n; i++) {
-		ready_wake(all[i]);
-		ready_unref(&all[i]);
-	}
-	free(all);
 }
 
 void ready_set_state(struct ready_queue *q, bool limited, const char *fmt, ...)

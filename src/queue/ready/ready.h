@@ -68,7 +68,6 @@ struct msg *ready_pop(struct ready_queue *q);		/* the reference is the caller's;
 /* Takes all messages out into TO (a list of msg_link). */
 size_t ready_take_all(struct ready_queue *q, struct list *to);
 void ready_wake(struct ready_queue *q);			/* conditions may have changed: assess the number of connections */
-void ready_wake_all(void);
 void ready_assess(struct ready_queue *q);		/* the same without waking the idle */
 void ready_set_state(struct ready_queue *q, bool limited, const char *fmt, ...) PRINTF(3, 4);	/* FMT NULL: left the state */
 /* Puts all messages back into their scheduled queues, on a fiber. */

@@ -365,14 +365,6 @@ struct msg **sched_peek(struct sched_queue *q, int64_t limit, size_t *n)
 	return out;
 }
 
-size_t sched_len(struct sched_queue *q)
-{
-	rt_lock(&q->lock);
-	size_t n = q->waiting.n;
-	rt_unlock(&q->lock);
-	return n;
-}
-
 /* --- the end -------------------------------------------------------------------------------------------------------------------------- */
 
 static void drains_wait(void)

@@ -70,7 +70,6 @@ void sched_insert_or_report(struct sched_queue *q, struct msg *m, struct queue_c
 struct msg **sched_drain(struct sched_queue *q, size_t *n);
 /* References of up to LIMIT waiting messages (LIMIT < 0: all). */
 struct msg **sched_peek(struct sched_queue *q, int64_t limit, size_t *n);
-size_t sched_len(struct sched_queue *q);
 
 /*
  * A message could not be delivered now. Fires requeue_message, counts the attempt when INCREMENT, and puts it into its scheduled queue: due after

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* deliver - one message over the connection, and what becomes of each of its recipients. */
 #include <stdlib.h>
-#include "base/xalloc.h"
 #include "logs/classify.h"
 #include "policy/host.h"
 #include "queue/name.h"

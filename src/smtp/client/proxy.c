@@ -7,7 +7,6 @@
  */
 #include <stdatomic.h>
 #include <stdlib.h>
-#include "base/xalloc.h"
 #include "queue/health.h"
 #include "rt/clock.h"
 #include "rt/fiber.h"

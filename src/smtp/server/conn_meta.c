@@ -86,12 +86,6 @@ void conn_meta_set_str(struct conn_meta *m, const char *key, struct slice v)
 	reclaim(m);
 }
 
-void conn_meta_remove(struct conn_meta *m, struct slice key)
-{
-	OBJ_CHECK(m, CONN_META_MAGIC);
-	val_remove(&m->all, key);
-}
-
 const struct val *conn_meta_auth_info(const struct conn_meta *m)
 {
 	OBJ_CHECK(m, CONN_META_MAGIC);

@@ -24,7 +24,6 @@ const struct val *conn_meta_all(const struct conn_meta *m);	/* an object, valid 
 const struct val *conn_meta_get(const struct conn_meta *m, struct slice key);	/* NULL: not set */
 void conn_meta_set(struct conn_meta *m, struct slice key, const struct val *v);
 void conn_meta_set_str(struct conn_meta *m, const char *key, struct slice v);
-void conn_meta_remove(struct conn_meta *m, struct slice key);
 
 /* {peer_address, identities = [{identity, context}], groups}: an AuthInfo as Lua and audit records see it. */
 const struct val *conn_meta_auth_info(const struct conn_meta *m);
