@@ -41,8 +41,8 @@ static const struct opt_field BOUNCE_FIELDS[] = {
 	OPT_END
 };
 static const struct opt_field SUSPEND_FIELDS[] = { CRITERIA, EXPIRES, OPT_END };
-const struct opt_desc API_BOUNCE_REQUEST = { .name = "", .fields = BOUNCE_FIELDS, .size = sizeof(struct criteria_opts) };
-const struct opt_desc API_SUSPEND_REQUEST = { .name = "", .fields = SUSPEND_FIELDS, .size = sizeof(struct criteria_opts) };
+static const struct opt_desc API_BOUNCE_REQUEST = { .name = "", .fields = BOUNCE_FIELDS, .size = sizeof(struct criteria_opts) };
+static const struct opt_desc API_SUSPEND_REQUEST = { .name = "", .fields = SUSPEND_FIELDS, .size = sizeof(struct criteria_opts) };
 
 struct id_opts {
 	struct uuid id;
@@ -51,7 +51,7 @@ static const struct opt_field ID_FIELDS[] = {
 	OPT_CUSTOM(struct id_opts, id, opt_read_uuid, NULL, "which entry", .required = true),
 	OPT_END
 };
-const struct opt_desc API_ID_REQUEST = { .name = "", .fields = ID_FIELDS, .size = sizeof(struct id_opts) };
+static const struct opt_desc API_ID_REQUEST = { .name = "", .fields = ID_FIELDS, .size = sizeof(struct id_opts) };
 
 static struct queue_criteria criteria_of(const struct criteria_opts *o)
 {
@@ -162,7 +162,7 @@ static const struct opt_field READY_Q_FIELDS[] = {
 	OPT_F_(struct ready_q_opts, expires_us, OPT_T_CUSTOM, NULL, "until when; before duration", .name = "expires", .custom = read_time),
 	OPT_END
 };
-const struct opt_desc API_SUSPEND_READY_Q_REQUEST = { .name = "", .fields = READY_Q_FIELDS, .size = sizeof(struct ready_q_opts) };
+static const struct opt_desc API_SUSPEND_READY_Q_REQUEST = { .name = "", .fields = READY_Q_FIELDS, .size = sizeof(struct ready_q_opts) };
 
 void api_suspend_ready_q_post(struct api_call *c)
 {
@@ -214,7 +214,7 @@ static const struct opt_field REBIND_FIELDS[] = {
 	OPT_BOOL(struct rebind_opts, suppress_logging, "false", "no AdminRebind records"),
 	OPT_END
 };
-const struct opt_desc API_REBIND_REQUEST = { .name = "", .fields = REBIND_FIELDS, .size = sizeof(struct rebind_opts) };
+static const struct opt_desc API_REBIND_REQUEST = { .name = "", .fields = REBIND_FIELDS, .size = sizeof(struct rebind_opts) };
 
 static void answer_empty(struct api_call *c, int rc)
 {
@@ -270,7 +270,7 @@ static const struct opt_field XFER_FIELDS[] = {
 	OPT_CUSTOM(struct xfer_opts, target, read_url, NULL, "URL of the node that takes over", .required = true),
 	OPT_END
 };
-const struct opt_desc API_XFER_REQUEST = { .name = "", .fields = XFER_FIELDS, .size = sizeof(struct xfer_opts) };
+static const struct opt_desc API_XFER_REQUEST = { .name = "", .fields = XFER_FIELDS, .size = sizeof(struct xfer_opts) };
 
 void api_xfer(struct api_call *c)
 {
@@ -291,7 +291,7 @@ static const struct opt_field XFER_CANCEL_FIELDS[] = {
 	OPT_STR(struct xfer_cancel_opts, reason, NULL, "why; in the logs", .required = true),
 	OPT_END
 };
-const struct opt_desc API_XFER_CANCEL_REQUEST = { .name = "", .fields = XFER_CANCEL_FIELDS, .size = sizeof(struct xfer_cancel_opts) };
+static const struct opt_desc API_XFER_CANCEL_REQUEST = { .name = "", .fields = XFER_CANCEL_FIELDS, .size = sizeof(struct xfer_cancel_opts) };
 
 void api_xfer_cancel(struct api_call *c)
 {

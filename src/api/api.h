@@ -32,7 +32,6 @@ struct api_endpoint {
 
 /* Reads the body or the query as the table says, after checks of the content type. Negative: the response says what is wrong. Yields. */
 int api_body(struct api_call *c, const struct opt_desc *d, void *out) WARN_UNUSED;
-int api_body_val(struct api_call *c, struct val *out) WARN_UNUSED;		/* the JSON alone */
 int api_body_with_val(struct api_call *c, const struct opt_desc *d, void *out, struct val *v) WARN_UNUSED;	/* both */
 struct slice api_listener_hostname(const struct api_call *c);			/* of the listener that the request came in by */
 int api_query(struct api_call *c, const struct opt_desc *d, void *out) WARN_UNUSED;
@@ -44,7 +43,6 @@ int opt_read_uuid(struct opt_ctx *c, const struct val *in, void *out);		/* struc
 void api_set_endpoints(const struct api_endpoint *table);
 #define API_PROCESS_KIND "kumod"
 const struct api_endpoint *api_endpoints(void);
-extern const struct api_endpoint KUMOD_ENDPOINTS[];
 
 /* kumo.start_http_listener: binds and serves from now on; prints "http listener on ADDRESS". */
 int api_listener_check(const struct val *opts) WARN_UNUSED;	/* the options only */
@@ -90,6 +88,3 @@ void api_inspect_sched_q(struct api_call *c);
 void api_inspect_ready_q(struct api_call *c);
 void api_abort_ready_q_conn(struct api_call *c);
 void api_resolve_egress_path(struct api_call *c);
-extern const struct opt_desc API_LOG_FILTER_REQUEST, API_SPOOL_COMPACT_REQUEST, API_BOUNCE_REQUEST, API_ID_REQUEST, API_SUSPEND_REQUEST, API_SUSPEND_READY_Q_REQUEST, API_REBIND_REQUEST,
-	API_XFER_REQUEST, API_XFER_CANCEL_REQUEST, API_READY_Q_STATES_QUERY, API_INSPECT_MESSAGE_QUERY, API_INSPECT_SCHED_Q_QUERY, API_INSPECT_READY_Q_QUERY,
-	API_ABORT_READY_Q_CONN_REQUEST, API_RESOLVE_EGRESS_PATH_QUERY;

@@ -5,7 +5,7 @@
 
 #define ADMIN "/api/admin/"
 
-const struct api_endpoint KUMOD_ENDPOINTS[] = {
+static const struct api_endpoint KUMOD_ENDPOINTS[] = {
 	{ "GET", "/api/check-liveness/v1", api_check_liveness, "200 when mail can be taken, 503 when not", .statuses = "503" },
 	{ "POST", "/api/inject/v1", api_inject, "inject a message to a list of recipients", .request = "InjectV1Request", .response = "InjectV1Response", .statuses = "422" },
 	{ "GET", "/metrics", api_metrics, "metrics as Prometheus reads them", .response = "text/plain" },

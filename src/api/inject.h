@@ -77,9 +77,7 @@ struct inject_job {
 int inject_job_init(struct inject_job *j, struct arena *a, const struct val *source, const struct inject_request *req, const struct inject_origin *o) WARN_UNUSED;
 void inject_job_fini(struct inject_job *j);
 
-/* The message of one recipient as text, with CRLF line ends and the Received field if it was asked for. */
-int inject_expand(const struct inject_job *j, const struct inject_recipient *r, struct uuid id, struct buf *out) WARN_UNUSED;
-/* The same as a message, not stored. A reference. Yields. */
+/* The message of one recipient, with CRLF line ends and the Received field if it was asked for; not stored. A reference. Yields. */
 int inject_make(const struct inject_job *j, const struct inject_recipient *r, struct msg **out) WARN_UNUSED;
 
 struct inject_result {

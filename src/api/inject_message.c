@@ -167,7 +167,8 @@ static void put_received(const struct inject_job *j, const struct inject_recipie
 	buf_lit(out, "\r\n");
 }
 
-int inject_expand(const struct inject_job *j, const struct inject_recipient *r, struct uuid id, struct buf *out)
+/* The message of one recipient as text, with CRLF line ends and the Received field if it was asked for. */
+static int inject_expand(const struct inject_job *j, const struct inject_recipient *r, struct uuid id, struct buf *out)
 {
 	struct arena *a = arena_create();
 	struct buf text = { 0 };

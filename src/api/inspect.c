@@ -10,7 +10,7 @@ static const struct opt_field STATES_FIELDS[] = {
 	OPT_LIST(struct states_opts, queues, NULL, "names of ready queues, separated by commas; all by default"),
 	OPT_END
 };
-const struct opt_desc API_READY_Q_STATES_QUERY = { .name = "", .fields = STATES_FIELDS, .size = sizeof(struct states_opts), .open = true };
+static const struct opt_desc API_READY_Q_STATES_QUERY = { .name = "", .fields = STATES_FIELDS, .size = sizeof(struct states_opts), .open = true };
 
 void api_ready_q_states(struct api_call *c)
 {
@@ -32,7 +32,7 @@ static const struct opt_field MESSAGE_FIELDS[] = {
 	OPT_BOOL(struct message_opts, want_body, "false", "with its content"),
 	OPT_END
 };
-const struct opt_desc API_INSPECT_MESSAGE_QUERY = { .name = "", .fields = MESSAGE_FIELDS, .size = sizeof(struct message_opts), .open = true };
+static const struct opt_desc API_INSPECT_MESSAGE_QUERY = { .name = "", .fields = MESSAGE_FIELDS, .size = sizeof(struct message_opts), .open = true };
 
 /* Configurations are shown with their options in alphabetical order. */
 static void answer(struct api_call *c, int rc, struct val *v)
@@ -73,7 +73,7 @@ static const struct opt_field SCHED_Q_FIELDS[] = {
 	OPT_BOOL(struct sched_q_opts, want_body, "false", "with their content"),
 	OPT_END
 };
-const struct opt_desc API_INSPECT_SCHED_Q_QUERY = { .name = "", .fields = SCHED_Q_FIELDS, .size = sizeof(struct sched_q_opts), .open = true };
+static const struct opt_desc API_INSPECT_SCHED_Q_QUERY = { .name = "", .fields = SCHED_Q_FIELDS, .size = sizeof(struct sched_q_opts), .open = true };
 
 void api_inspect_sched_q(struct api_call *c)
 {
@@ -93,7 +93,7 @@ static const struct opt_field READY_Q_FIELDS[] = {
 	OPT_BOOL(struct ready_q_opts, include_scheduled_queues, "false", "with the names of the scheduled queues that feed it"),
 	OPT_END
 };
-const struct opt_desc API_INSPECT_READY_Q_QUERY = { .name = "", .fields = READY_Q_FIELDS, .size = sizeof(struct ready_q_opts), .open = true };
+static const struct opt_desc API_INSPECT_READY_Q_QUERY = { .name = "", .fields = READY_Q_FIELDS, .size = sizeof(struct ready_q_opts), .open = true };
 
 void api_inspect_ready_q(struct api_call *c)
 {
@@ -113,7 +113,7 @@ static const struct opt_field ABORT_FIELDS[] = {
 	OPT_CUSTOM(struct abort_opts, session_id, opt_read_uuid, NULL, "the connection's session", .required = true),
 	OPT_END
 };
-const struct opt_desc API_ABORT_READY_Q_CONN_REQUEST = { .name = "", .fields = ABORT_FIELDS, .size = sizeof(struct abort_opts) };
+static const struct opt_desc API_ABORT_READY_Q_CONN_REQUEST = { .name = "", .fields = ABORT_FIELDS, .size = sizeof(struct abort_opts) };
 
 void api_abort_ready_q_conn(struct api_call *c)
 {
@@ -138,7 +138,7 @@ static const struct opt_field RESOLVE_FIELDS[] = {
 	OPT_STR(struct resolve_opts, source, NULL, "the egress source; `unspecified` by default"),
 	OPT_END
 };
-const struct opt_desc API_RESOLVE_EGRESS_PATH_QUERY = { .name = "", .fields = RESOLVE_FIELDS, .size = sizeof(struct resolve_opts), .open = true };
+static const struct opt_desc API_RESOLVE_EGRESS_PATH_QUERY = { .name = "", .fields = RESOLVE_FIELDS, .size = sizeof(struct resolve_opts), .open = true };
 
 void api_resolve_egress_path(struct api_call *c)
 {

@@ -139,7 +139,7 @@ static const struct opt_field COMPACT_FIELDS[] = {
 	OPT_STR(struct compact_opts, name, NULL, "the spool, as kumo.define_spool names it", .required = true),
 	OPT_END
 };
-const struct opt_desc API_SPOOL_COMPACT_REQUEST = { .name = "", .fields = COMPACT_FIELDS, .size = sizeof(struct compact_opts) };
+static const struct opt_desc API_SPOOL_COMPACT_REQUEST = { .name = "", .fields = COMPACT_FIELDS, .size = sizeof(struct compact_opts) };
 
 void api_spool_compact(struct api_call *c)
 {

@@ -190,7 +190,8 @@ static int parse_choice(struct parser *p, struct val *out)
 	return rc;
 }
 
-int api_schema_parse(const char *shape, struct arena *a, struct val *out)
+/* SHAPE as a JSON schema. -E_INVAL: it breaks the notation (a bug in a table). */
+static int api_schema_parse(const char *shape, struct arena *a, struct val *out)
 {
 	struct parser p = { shape, a, 0 };
 	int rc = parse_choice(&p, out);

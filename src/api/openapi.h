@@ -7,5 +7,3 @@ struct api_schema {
 	const char *name, *shape;	/* the notation: schemas.c */
 };
 extern const struct api_schema API_SCHEMAS[];	/* ends with a NULL name */
-/* SHAPE as a JSON schema. -E_INVAL: it breaks the notation (a bug in a table). */
-int api_schema_parse(const char *shape, struct arena *a, struct val *out) WARN_UNUSED;

@@ -54,7 +54,8 @@ static bool is_json(struct slice type)
 	return slice_eq_nocase(t, SLICE("application/json")) || (slice_starts_nocase(t, SLICE("application/")) && slice_ends_nocase(t, SLICE("+json")));
 }
 
-int api_body_val(struct api_call *c, struct val *out)
+/* The JSON alone. */
+static int api_body_val(struct api_call *c, struct val *out)
 {
 	struct slice body;
 

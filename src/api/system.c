@@ -54,7 +54,7 @@ static const struct opt_field LOG_FILTER_FIELDS[] = {
 	OPT_STR(struct log_filter, filter, NULL, "what KUMOD_LOG would say: \"kumod=debug,info\"", .required = true),
 	OPT_END
 };
-const struct opt_desc API_LOG_FILTER_REQUEST = { .name = "", .fields = LOG_FILTER_FIELDS, .size = sizeof(struct log_filter), .open = true };
+static const struct opt_desc API_LOG_FILTER_REQUEST = { .name = "", .fields = LOG_FILTER_FIELDS, .size = sizeof(struct log_filter), .open = true };
 
 void api_set_diagnostic_log_filter(struct api_call *c)
 {

@@ -100,8 +100,6 @@ int smtp_reply_line(struct smtp_reply_reader *p, struct slice line) WARN_UNUSED;
 void smtp_reply_reset(struct smtp_reply_reader *p);
 void smtp_reply_fini(struct smtp_reply_reader *p);
 
-/* "5.1.1 text" at the start of a text: fills the enhanced code and gives the rest back, or leaves both alone. */
-struct slice smtp_enhanced_cut(struct slice text, struct smtp_response *r);
 /* Code and text ("5.7.1 no\nmore") as a response: enhanced code cut off every line, lines joined by LF; content in the arena. */
 void smtp_response_from_text(struct smtp_response *r, uint16_t code, struct slice text, struct arena *a);
 /* "550 5.1.1 text" with line breaks as blanks: how policies and logs see it. */

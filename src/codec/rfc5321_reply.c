@@ -12,7 +12,8 @@ static bool take_number(struct slice *in, uint64_t max, char end, uint64_t *out)
 	return true;
 }
 
-struct slice smtp_enhanced_cut(struct slice text, struct smtp_response *r)
+/* "5.1.1 text" at the start of a text: fills the enhanced code and gives the rest back, or leaves both alone. */
+static struct slice smtp_enhanced_cut(struct slice text, struct smtp_response *r)
 {
 	uint64_t class, subject, detail;
 	struct slice s = text;

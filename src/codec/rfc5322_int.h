@@ -25,8 +25,6 @@ bool lex_fws(struct scan *s, struct buf *out);		/* appends the white space as it
 bool lex_cfws(struct scan *s);
 static inline bool lex_opt_cfws(struct scan *s) { lex_cfws(s); return true; }
 bool lex_utf8(struct scan *s, struct buf *out);		/* one character beyond ASCII */
-bool lex_atext(struct scan *s, struct buf *out);
-bool lex_atom(struct scan *s, struct buf *out);		/* with comments around */
 bool lex_quoted(struct scan *s, struct buf *out);
 bool lex_word(struct scan *s, struct buf *out);
 bool lex_dot_atom_text(struct scan *s, struct buf *out);

@@ -191,7 +191,7 @@ bool mail_is_atext(unsigned char c)
 	return ascii_is_alnum(c) || (c != 0 && strchr("!#$%&'*+-/=?^_`{|}~", c) != NULL);
 }
 
-bool lex_atext(struct scan *s, struct buf *out)
+static bool lex_atext(struct scan *s, struct buf *out)
 {
 	const char *start = s->p;
 	for (;;) {
@@ -206,7 +206,8 @@ bool lex_atext(struct scan *s, struct buf *out)
 	return s->p > start || miss(s, "atom");
 }
 
-bool lex_atom(struct scan *s, struct buf *out)
+/* With comments around. */
+static bool lex_atom(struct scan *s, struct buf *out)
 {
 	const char *start = s->p;
 	lex_cfws(s);

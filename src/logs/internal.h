@@ -57,12 +57,7 @@ struct logger {
 	struct metric *latency;
 };
 
-/* A logger with the parts that all kinds share; checks type names and templates. */
-int logger_create(enum logger_kind kind, const char *name, const struct opt_map *per_record, struct logger **out) WARN_UNUSED;
-void logger_destroy(struct logger **l);
-void logger_add(struct logger *l);
 struct logger *logger_first(void);
-const struct log_type_opts *logger_type_opts(const struct opt_map *per_record, enum log_type t);	/* NULL: no entry, nor "Any" */
 /* The record's text for L: JSON or its template. -E_… when the template fails. */
 int logger_put_text(const struct logger *l, const struct log_draft *d, struct buf *b) WARN_UNUSED;
 
@@ -72,6 +67,5 @@ void classifier_metrics_init(void);
 void hook_submit(struct logger *l, const struct log_draft *d);		/* Yields. */
 void disposition_call(struct logger *l, const struct log_draft *d);	/* Yields. */
 bool hooks_wait(void);							/* until none is under way; false: some hang. Yields. */
-bool hook_name_is_taken(const char *hook_name);
 extern const struct policy_event LOG_HOOK_EVENT;
 void acct_log_fini(void);

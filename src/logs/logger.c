@@ -26,7 +26,7 @@ struct logger *logger_first(void)
 	return atomic_load_explicit(&first, memory_order_acquire);
 }
 
-void logger_add(struct logger *l)
+static void logger_add(struct logger *l)
 {
 	struct logger *last = logger_first();
 	if (last == NULL) {
@@ -38,7 +38,8 @@ void logger_add(struct logger *l)
 	__atomic_store_n(&last->next, l, __ATOMIC_RELEASE);
 }
 
-const struct log_type_opts *logger_type_opts(const struct opt_map *map, enum log_type t)
+/* NULL: no entry, nor "Any". */
+static const struct log_type_opts *logger_type_opts(const struct opt_map *map, enum log_type t)
 {
 	const struct log_type_opts *items = map->items, *any = NULL;
 	for (size_t i = 0; i < map->n; i++) {
@@ -76,7 +77,27 @@ static struct opt_list copy_list(struct arena *a, const struct opt_list *from)
 	return l;
 }
 
-int logger_create(enum logger_kind kind, const char *name, const struct opt_map *per_record, struct logger **out)
+static void logger_destroy(struct logger **lp)
+{
+	struct logger *l = *lp;
+	*lp = NULL;
+	for (int t = 0; t < LOG_TYPE_COUNT; t++)
+		if (l->types[t].tmpl != NULL)
+			log_template_free(&l->types[t].tmpl);
+	if (l->sink != NULL)
+		sink_destroy(&l->sink);
+	if (l->kind == LOGGER_HOOK && l->hook_name != NULL)	/* set up completely, not only checked */
+		rt_sem_fini(&l->permits);
+	metric_unref(&l->latency);
+	arena_destroy(&l->arena);
+	free(l->name);
+	free(l->hook_name);
+	free(l->event);
+	free(l);
+}
+
+/* A logger with the parts that all kinds share; checks type names and templates. */
+static int logger_create(enum logger_kind kind, const char *name, const struct opt_map *per_record, struct logger **out)
 {
 	int rc = check_type_names(per_record);
 	if (rc < 0)
@@ -100,25 +121,6 @@ int logger_create(enum logger_kind kind, const char *name, const struct opt_map 
 	l->latency = metric_get(&SUBMIT_LATENCY, name);
 	*out = l;
 	return 0;
-}
-
-void logger_destroy(struct logger **lp)
-{
-	struct logger *l = *lp;
-	*lp = NULL;
-	for (int t = 0; t < LOG_TYPE_COUNT; t++)
-		if (l->types[t].tmpl != NULL)
-			log_template_free(&l->types[t].tmpl);
-	if (l->sink != NULL)
-		sink_destroy(&l->sink);
-	if (l->kind == LOGGER_HOOK && l->hook_name != NULL)	/* set up completely, not only checked */
-		rt_sem_fini(&l->permits);
-	metric_unref(&l->latency);
-	arena_destroy(&l->arena);
-	free(l->name);
-	free(l->hook_name);
-	free(l->event);
-	free(l);
 }
 
 void logger_count_full(const struct logger *l)
@@ -224,7 +226,7 @@ int logs_add_local(const struct log_file_opts *o)
 	return rc;
 }
 
-bool hook_name_is_taken(const char *hook_name)
+static bool hook_name_is_taken(const char *hook_name)
 {
 	for (struct logger *l = logger_first(); l != NULL; l = l->next)
 		if (l->hook_name != NULL && strcmp(l->hook_name, hook_name) == 0)

@@ -24,7 +24,7 @@ static struct spf_result result(struct spf_ctx *c, enum spf_disposition d, struc
 
 static struct spf_result check(struct spf_ctx *c, struct slice domain);
 
-int spf_lookup(struct spf_ctx *c, struct slice name, enum dns_type type, struct auth_rrs *out)
+static int spf_lookup(struct spf_ctx *c, struct slice name, enum dns_type type, struct auth_rrs *out)
 {
 	int rc = c->q->dns.lookup(c->q->dns.arg, name, type, c->a, out);
 	if (rc < 0)

@@ -39,4 +39,3 @@ bool spf_macro_valid(struct slice s, bool exp, bool spec);
 int spf_macro_expand(struct spf_ctx *c, struct slice domain, struct slice spec, struct buf *out) WARN_UNUSED;
 /* A name of the client's that is TARGET or below it, or (TARGET none) any, best one first; SLICE_NONE: there is none. Yields. */
 struct slice spf_validated_name(struct spf_ctx *c, struct slice target);
-int spf_lookup(struct spf_ctx *c, struct slice name, enum dns_type type, struct auth_rrs *out);

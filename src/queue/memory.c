@@ -116,7 +116,8 @@ void memory_set_low_thresh(int64_t bytes) { atomic_store(&mem.set_low, bytes); }
 /* jemalloc's; sanitizers bring an allocator of their own. */
 extern int mallctl(const char *name, void *old, size_t *old_len, void *new, size_t new_len) __attribute__((weak));
 
-int64_t memory_allocated(void)
+/* What the allocator has given out; -1: it does not say. */
+static int64_t memory_allocated(void)
 {
 	uint64_t epoch = 1;
 	size_t bytes = 0, len = sizeof(bytes);

@@ -20,7 +20,6 @@ bool memory_is_short(void);		/* no headroom: intake answers 421/503 "load sheddi
 bool memory_is_low(void);		/* beyond the low threshold: bodies are dropped on entry to a ready queue */
 int64_t memory_headroom(void);		/* bytes */
 int64_t memory_usage(void);
-int64_t memory_allocated(void);		/* what the allocator has given out; -1: it does not say */
 /* At any time, without memory_init too. Setting: kumo.set_memory_hard_limit and friends; 0: what follows from the rest. */
 int64_t memory_hard_limit(void);
 int64_t memory_soft_limit(void);

@@ -123,7 +123,6 @@ void io_release_idle(struct rt_io *chain);
 
 /* loop.c */
 void shard_enqueue(struct rt_shard *s, struct inbox_node *n);	/* any thread */
-void shard_wake(struct rt_shard *s);
 struct poll_slot;
 int shard_poll_add(struct rt_shard *s, int fd, uint32_t events, struct poll_slot *slot);
 
@@ -155,4 +154,3 @@ struct poll_slot {
 	bool readable, writable;	/* as far as is known */
 	struct poll_waiter reader, writer;
 };
-void poll_slot_event(struct poll_slot *p, uint32_t events);

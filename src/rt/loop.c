@@ -24,7 +24,7 @@ _Static_assert(offsetof(struct rt_timer, node) == offsetof(struct wheel_entry, n
 
 /* -- inbox -- */
 
-void shard_wake(struct rt_shard *s)
+static void shard_wake(struct rt_shard *s)
 {
 	uint64_t one = 1;
 	ssize_t n = write(s->event_fd, &one, sizeof one);
@@ -146,7 +146,7 @@ static void wake_waiter(struct poll_waiter *w)
 		fiber_wake(w->fiber, w->wait, WOKEN_EVENT);
 }
 
-void poll_slot_event(struct poll_slot *p, uint32_t events)
+static void poll_slot_event(struct poll_slot *p, uint32_t events)
 {
 	if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
 		p->hangup = true;

@@ -80,7 +80,6 @@ int shaping_file_read(struct shaping *s, const struct val *root, struct shaping_
 
 /* merge.c */
 void shaping_params_merge(struct arena *a, struct val *into, const struct val *from);
-void shaping_block_merge(struct arena *a, struct shaping_block *into, const struct shaping_block *from);
 struct shaping_block *block_table_get(const struct block_table *t, struct slice key);
 void block_table_merge(struct arena *a, struct block_table *t, struct slice key, const struct shaping_block *b);
 void block_table_fini(struct block_table *t);

@@ -68,7 +68,7 @@ static void merge_matches(struct arena *a, struct shaping_block *into, const str
 	into->n_matches = n;
 }
 
-void shaping_block_merge(struct arena *a, struct shaping_block *into, const struct shaping_block *from)
+static void shaping_block_merge(struct arena *a, struct shaping_block *into, const struct shaping_block *from)
 {
 	if (from->replace_base) {
 		struct shaping_block replaced = *from;

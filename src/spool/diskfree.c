@@ -141,7 +141,8 @@ static void check_all(void *arg)
 	atomic_store(&low, any);
 }
 
-int diskfree_check(void)
+/* Now: 0 or -E_FULL with the reasons. Yields. */
+static int diskfree_check(void)
 {
 	struct buf reasons = { 0 };
 	rt_offload(check_all, &reasons);

@@ -4,7 +4,7 @@
  *
  * A check every 5 s; a folder below its minimum makes diskfree_is_low() true until it has recovered. Both transitions are reported once.
  *
- * Thread:  any.   Memory: the list of folders, until diskfree_stop.   Yields: diskfree_check does.
+ * Thread:  any.   Memory: the list of folders, until diskfree_stop.   Yields: never.
  */
 #pragma once
 #include "codec/opt.h"
@@ -18,7 +18,6 @@ int diskfree_read_min(struct opt_ctx *c, const struct val *in, void *out);	/* "1
 
 void diskfree_metrics_init(void);		/* once, at start */
 void diskfree_watch(const char *name, const char *path, struct diskfree_min space, struct diskfree_min inodes);
-int diskfree_check(void);			/* now: 0 or -E_FULL with the reasons. Yields. */
 bool diskfree_is_low(void);			/* as of the last check */
 void diskfree_start(void);			/* starts the periodic check; call from a fiber */
 void diskfree_stop(void);			/* and forgets the folders. Yields. */

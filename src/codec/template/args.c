@@ -56,7 +56,7 @@ const struct tv *kwarg(struct call *c, const char *name)
 	return NULL;
 }
 
-int kwargs_done(struct render *r, const struct call *c)
+static int kwargs_done(struct render *r, const struct call *c)
 {
 	for (size_t i = 0; i < c->kwargs->n; i++)
 		if (i >= 64 || !(c->used >> i & 1)) {

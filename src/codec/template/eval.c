@@ -110,7 +110,7 @@ static int splat_named(struct render *r, const struct tv *v, struct call *c)
 	return rc;
 }
 
-int eval_args(struct render *r, const struct expr *e, const struct tv *first, struct call *c)
+static int eval_args(struct render *r, const struct expr *e, const struct tv *first, struct call *c)
 {
 	int cap = (int)e->n + 2, rc;
 	*c = (struct call){ .args = arena_alloc(r->a, (size_t)cap * sizeof *c->args), .kwargs = tmap_new(r) };
@@ -204,7 +204,7 @@ static int eval_test(struct render *r, const struct expr *e, struct tv *out)
 	return 0;
 }
 
-int call_value(struct render *r, const struct tv *f, struct call *c, struct tv *out)
+static int call_value(struct render *r, const struct tv *f, struct call *c, struct tv *out)
 {
 	if (f->kind == TV_OBJ) {
 		switch (f->obj->kind) {

@@ -27,7 +27,6 @@ bool parse_skip_name(struct parser *p, const char *name, int *rc);
 struct expr *parse_new(struct parser *p, enum expr_kind kind);
 int parse_expr(struct parser *p, struct expr **out) WARN_UNUSED;
 int parse_expr_noif(struct parser *p, struct expr **out) WARN_UNUSED;
-int parse_args(struct parser *p, struct expr *call) WARN_UNUSED;	/* behind "(" */
 int parse_filters(struct parser *p, struct expr **e, bool required) WARN_UNUSED;	/* "name(args)|…" on *E, the first "|" read */
 
 /* Growing arrays in the arena: room for one more element behind N. */

@@ -131,7 +131,8 @@ static int parse_arg(struct parser *p, struct arg *arg)
 	return rc < 0 ? rc : parse_expr(p, &arg->e);
 }
 
-int parse_args(struct parser *p, struct expr *call)
+/* Behind "(". */
+static int parse_args(struct parser *p, struct expr *call)
 {
 	struct arg arg;
 	bool named = false;

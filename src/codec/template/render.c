@@ -30,7 +30,7 @@ static struct frame *push_frame(struct render *r, struct frame *up)
 	return before;
 }
 
-void assign_name(struct render *r, struct slice name, struct tv v)
+static void assign_name(struct render *r, struct slice name, struct tv v)
 {
 	tmap_put(r, &r->frame->vars, tv_str(name), v);
 }

@@ -185,7 +185,6 @@ bool tv_is_list(const struct tv *v);
 size_t tv_len(const struct tv *v);			/* of a list, map or text (characters); 0 for others */
 void tv_put(struct buf *b, const struct tv *v);		/* as printed without escaping */
 void tv_put_debug(struct buf *b, const struct tv *v, int indent);	/* texts in quotes; INDENT -1: on one line */
-void int128_put(struct buf *b, int128 i);
 void html_put(struct buf *b, struct slice s);
 int tv_put_json(struct render *r, struct buf *b, const struct tv *v, int indent, bool html) WARN_UNUSED;	/* indent 0: compact */
 
@@ -239,9 +238,7 @@ int tpl_step(struct render *r) WARN_UNUSED;		/* counts, and looks at output, mem
 struct slice tpl_keep(struct render *r, struct buf *b);	/* the bytes into the arena; the buffer is empty again */
 
 int eval(struct render *r, const struct expr *e, struct tv *out) WARN_UNUSED;
-int eval_args(struct render *r, const struct expr *e, const struct tv *first, struct call *c) WARN_UNUSED;
 int call_builtin(struct render *r, const struct tpl_builtin *fn, struct call *c, struct tv *out) WARN_UNUSED;
-int call_value(struct render *r, const struct tv *f, struct call *c, struct tv *out) WARN_UNUSED;
 int call_macro(struct render *r, const struct tobj *macro, struct call *c, struct tv *out) WARN_UNUSED;
 int call_loop(struct render *r, struct loop *l, struct call *c, struct tv *out) WARN_UNUSED;
 int call_super(struct render *r, struct tv *out) WARN_UNUSED;
@@ -258,7 +255,6 @@ int to_list(struct render *r, const struct tv *v, struct tv *out) WARN_UNUSED;		
 int call_method(struct render *r, const struct tv *v, struct slice name, struct call *c, struct tv *out) WARN_UNUSED;
 int put_escaped(struct render *r, struct buf *b, const struct tv *v) WARN_UNUSED;
 struct tv lookup(struct render *r, struct slice name);
-void assign_name(struct render *r, struct slice name, struct tv v);
 
 /* Arguments (args.c). */
 bool arg_given(const struct call *c, int i);		/* there, and not none */
@@ -266,7 +262,6 @@ int arg_int(struct render *r, struct call *c, int i, const char *type, int64_t *
 int tv_to_int(struct render *r, const struct tv *v, const char *type, int64_t *out) WARN_UNUSED;
 int tv_to_bool(struct render *r, const struct tv *v, bool *out) WARN_UNUSED;
 const struct tv *kwarg(struct call *c, const char *name);	/* NULL: not given */
-int kwargs_done(struct render *r, const struct call *c) WARN_UNUSED;
 struct slice to_text(struct render *r, const struct tv *v);
 
 /* Shared by filters, functions and methods. */

@@ -232,7 +232,7 @@ int tv_cmp(const struct tv *a, const struct tv *b)
 	}
 }
 
-void int128_put(struct buf *b, int128 i)
+static void int128_put(struct buf *b, int128 i)
 {
 	char text[40], *p = text + sizeof text;
 	unsigned __int128 n = i < 0 ? 0 - (unsigned __int128)i : (unsigned __int128)i;

@@ -69,7 +69,8 @@ static int write_file(const char *path, struct slice data, int mode)
 	return rc;
 }
 
-int maildir_store(const char *path, struct slice data, int dir_mode, int file_mode, struct buf *id)
+/* Stores DATA in the folder PATH (made when missing); *ID is its name. Modes below 0: what the umask gives. Blocks. */
+static int maildir_store(const char *path, struct slice data, int dir_mode, int file_mode, struct buf *id)
 {
 	static _Atomic uint64_t counter;
 	char host[256] = "localhost";

@@ -11,5 +11,3 @@
 #include "queue/sched/sched.h"
 
 void maildir_deliver(struct sched_queue *q, struct conf *conf, struct msg *m, struct queue_context why);
-/* Stores DATA in the folder PATH (made when missing); *ID is its name. Modes below 0: what the umask gives. Blocks. */
-int maildir_store(const char *path, struct slice data, int dir_mode, int file_mode, struct buf *id) WARN_UNUSED;

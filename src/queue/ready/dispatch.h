@@ -83,7 +83,6 @@ void dispatch_register(enum queue_proto p, const struct queue_protocol *ops);	/*
 
 void dispatch_phase(struct dispatcher *d, enum dispatch_phase p);	/* does not wait */
 void dispatch_detail(struct dispatcher *d, const char *fmt, ...) PRINTF(2, 3);	/* does not wait; counts as progress */
-void dispatch_progress(struct dispatcher *d);				/* does not wait */
 /* A connection stands, or it is gone: for the gauges. */
 void dispatch_connected(struct dispatcher *d);
 void dispatch_disconnected(struct dispatcher *d);
@@ -99,8 +98,6 @@ void dispatch_transfail(struct dispatcher *d, uint32_t i, const struct smtp_resp
 void dispatch_count(struct dispatcher *d, enum outcome o, int64_t n);	/* counts only */
 /* All in hand and all that are ready: a record each with R, then bounced (5xx) or requeued. */
 void dispatch_bulk(struct dispatcher *d, struct smtp_response r, enum queue_reason why);
-/* All in hand and all that are ready: requeued after DELAY, without a record, attempts unchanged. */
-void dispatch_throttle_all(struct dispatcher *d, int64_t delay_ns, enum queue_reason why);
 /* Waits for RATE (the same for several), or gives the queue back when that would take longer than the idle time.
    0: go ahead; 1: the messages are gone; negative. */
 int dispatch_wait_rate(struct dispatcher *d, struct slice name, const struct rate_spec *rate, enum dispatch_phase p, enum queue_reason why) WARN_UNUSED;

@@ -17,7 +17,8 @@ static const char *const PHASES[] = {
 #undef X
 };
 
-void dispatch_progress(struct dispatcher *d) { atomic_store_explicit(&d->progress_ms, rt_now_ms(), memory_order_relaxed); }
+/* Does not wait. */
+static void dispatch_progress(struct dispatcher *d) { atomic_store_explicit(&d->progress_ms, rt_now_ms(), memory_order_relaxed); }
 
 void dispatch_phase(struct dispatcher *d, enum dispatch_phase p)
 {
@@ -164,7 +165,8 @@ static void throttled_fiber(void *arg)
 	free(t);
 }
 
-void dispatch_throttle_all(struct dispatcher *d, int64_t delay_ns, enum queue_reason why)
+/* All in hand and all that are ready: requeued after DELAY, without a record, attempts unchanged. */
+static void dispatch_throttle_all(struct dispatcher *d, int64_t delay_ns, enum queue_reason why)
 {
 	struct throttled *t = xzalloc(sizeof(*t));
 	t->delay_ms = MAX((delay_ns + 999999) / 1000000, 1);

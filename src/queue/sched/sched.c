@@ -183,7 +183,8 @@ static void sched_push(struct sched_queue *q, struct msg *m)
 	sched_unref(&again);
 }
 
-void sched_wait(struct sched_queue *q, struct msg *m, struct queue_context why)
+/* Puts M in to wait for its due time, which lies ahead. Takes the reference over. Yields (saves and shrinks it). */
+static void sched_wait(struct sched_queue *q, struct msg *m, struct queue_context why)
 {
 	struct conf *conf = sched_conf(q);
 	log_delayed(m, why);

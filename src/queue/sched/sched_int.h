@@ -8,12 +8,9 @@
 void sched_map_init(void);
 void sched_on_tick(struct tick *t);
 void sched_reap(struct sched_queue *q);
-int sched_ask_conf(struct slice name, const struct queue_name *p, struct conf **out) WARN_UNUSED;
 
 /* What a due message goes through (promote.c). Takes the reference over. Yields unless everything is at hand. */
 void sched_promote(struct sched_queue *q, struct msg *m, struct queue_context why);
-/* Puts M in to wait for its due time, which lies ahead. Takes the reference over. Yields (saves and shrinks it). */
-void sched_wait(struct sched_queue *q, struct msg *m, struct queue_context why);
 /* Due again at some time within MAX_MS. Yields. */
 void sched_wait_jitter(struct sched_queue *q, struct msg *m, int64_t max_ms, struct queue_context why);
 void sched_count_delay(struct sched_queue *q, enum delay_cause cause);

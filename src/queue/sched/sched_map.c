@@ -85,7 +85,7 @@ struct sched_queue *sched_find(struct slice name)
 	return q;
 }
 
-int sched_ask_conf(struct slice name, const struct queue_name *p, struct conf **out)
+static int sched_ask_conf(struct slice name, const struct queue_name *p, struct conf **out)
 {
 	enum queue_proto proto;
 	struct slice target;

@@ -52,7 +52,7 @@ void client_trace(struct smtp_client *c, enum smtp_trace_kind kind, struct slice
 		c->conf.trace(c->conf.trace_arg, kind, data);
 }
 
-void client_trace_error(struct smtp_client *c)
+static void client_trace_error(struct smtp_client *c)
 {
 	client_trace(c, SMTP_TRACE_ERROR, slice_from_cstr(err_text()));
 }

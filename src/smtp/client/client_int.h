@@ -23,4 +23,3 @@ int client_flush(struct smtp_client *c, struct slice commands, int64_t max_ms);
 int client_write(struct smtp_client *c, const struct slice *parts, int n, int64_t max_ms);
 void client_close(struct smtp_client *c);
 void client_trace(struct smtp_client *c, enum smtp_trace_kind kind, struct slice data);
-void client_trace_error(struct smtp_client *c);
