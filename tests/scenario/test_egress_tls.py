@@ -5,12 +5,30 @@ from kumotest import BASE
 
 
 @pytest.fixture(scope="module")
-def tls(tmp_path_factory):
+def certificate(tmp_path_factory):
     d = tmp_path_factory.mktemp("tls")
     subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/O=Sink/CN=mx.a.example", "-keyout", d / "key", "-out", d / "crt"], check=True, capture_output=True)
+    return d
+
+
+def context(certificate, ciphers=None):
     ctx = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    ctx.load_cert_chain(d / "crt", d / "key")
+    ctx.load_cert_chain(certificate / "crt", certificate / "key")
+    if ciphers:
+        ctx.set_ciphers(ciphers)
+        ctx.maximum_version = ssl.TLSVersion.TLSv1_2
     return ctx
+
+
+@pytest.fixture(scope="module")
+def tls(certificate):
+    return context(certificate)
+
+
+@pytest.fixture(scope="module")
+def broken(certificate):
+    """No cipher in common."""
+    return context(certificate, "PSK")
 
 
 def deliver(kumod, sink, tls, path, n=1, reply=None, want=("Delivery",), queue="retry_interval = '1m'"):
@@ -25,7 +43,7 @@ def deliver(kumod, sink, tls, path, n=1, reply=None, want=("Delivery",), queue="
 
 
 @pytest.mark.parametrize("path, cipher, version", [("", "TLS13_", "TLSv1_3"), ("tls_prefer_openssl = true,", "TLS_", "TLSv1.3"),
-                                                   ("tls_prefer_openssl = true, openssl_options = 'NO_TLSV1_3',", "TLS_ECDHE_RSA_WITH_", "TLSv1.2"),
+                                                   ("tls_prefer_openssl = true, openssl_options = 'NO_TLSV1_3', openssl_cipher_list = 'ECDHE-RSA-AES128-GCM-SHA256',", "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", "TLSv1.2"),
                                                    ("tls_prefer_openssl = true, openssl_cipher_suites = 'TLS_CHACHA20_POLY1305_SHA256',", "TLS_CHACHA20_POLY1305_SHA256", "TLSv1.3"),
                                                    ("rustls_cipher_suites = { 'TLS13_AES_128_GCM_SHA256' },", "TLS13_AES_128_GCM_SHA256", "TLSv1_3"),
                                                    ("rustls_cipher_suites = { 'TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256' },", "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", "TLSv1_2")])
@@ -41,6 +59,13 @@ def test_the_same_host_again_in_the_clear(kumod, sink, tls):
     s, r = deliver(kumod, sink, tls, "enable_tls = 'Opportunistic', opportunistic_tls_reconnect_on_failed_handshake = true", n=2, want=("Delivery", "Delivery"))
     assert [x["type"] for x in r] == ["Delivery", "Delivery"] and not any("tls_cipher" in x for x in r)
     assert s.commands.count("STARTTLS") == 1
+
+
+@pytest.mark.parametrize("on", [True, False])
+def test_opportunistic_tls_reconnect_on_failed_handshake(kumod, sink, broken, on):
+    path = "enable_tls = 'OpportunisticInsecure', opportunistic_tls_reconnect_on_failed_handshake = %s" % str(on).lower()
+    s, r = deliver(kumod, sink, broken, path, want=("Delivery" if on else "TransientFailure",))
+    assert "STARTTLS" in s.commands and not s.ciphers and len(s.messages) == on
 
 
 def test_remember_broken_tls(kumod, sink, tls):

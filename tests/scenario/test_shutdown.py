@@ -31,6 +31,9 @@ def test_system_shutdown_timeout_ends_it(kumod, sink):
     s, k, status, seconds = start(kumod, sink, "system_shutdown_timeout = '500ms'", lambda v, l: "hang" if v == "DOT" else None)
     assert status == 0 and seconds < 4
     assert not [r for r in k.records() if r["type"] in ("Delivery", "Bounce")]
+    s.reply = lambda verb, line: None       # and it is not lost
+    k.start()
+    assert s.wait(1)
 
 
 def test_a_second_signal_ends_it_now(kumod, sink):
