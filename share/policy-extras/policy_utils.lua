@@ -179,14 +179,20 @@ function mod.report_issues(kind, file_names, issues)
   kumo.validation_failed()
 end
 
---- Used by the handlers of validate_config: names the data files whose changes nobody would notice.
+local function exists(path)
+  local f = io.open(path)
+  return f and f:close()
+end
+
+--- Used by the handlers of validate_config: names the data files whose changes nobody would notice. Globs tell of files that
+--- exist only; that one is missing is said when it is loaded.
 function mod.warn_unmonitored(module, file_names)
   local monitored = {}
   for _, path in ipairs(kumo.eval_config_monitor_globs()) do
     monitored[path] = true
   end
   for _, path in ipairs(file_names) do
-    if not path:find '^https?://' and not monitored[path] then
+    if not path:find '^https?://' and not monitored[path] and exists(path) then
       print(
         string.format(
           '%s: %s is listed as a data file but it is not covered by the globs set by kumo.set_config_monitor_globs(). '

@@ -253,6 +253,34 @@ static void client(void *arg)
 	atomic_fetch_sub(&clients_left, 1);
 }
 
+/* 0.0.0.0 and then [::] at one port, as policies write it; [::] alone takes both. */
+static void both_families_body(void *arg)
+{
+	struct netaddr at, v6, v4;
+	struct rt_listener *l, *l6;
+	int fd;
+
+	assert_int_equal(netaddr_parse(SLICE("0.0.0.0:0"), 0, &at), 0);
+	assert_int_equal(rt_listen(&at, 8, &l), 0);
+	rt_listener_addr(l, &at);
+	assert_int_equal(netaddr_parse(SLICE("[::]:0"), 0, &v6), 0);
+	v6.port = at.port;
+	if (rt_listen(&v6, 8, &l6) < 0) {
+		assert_non_null(strstr(err_text(), "not supported"));	/* by this machine */
+		rt_listener_close(&l);
+		return;
+	}
+	assert_int_equal(rt_listen(&v6, 8, &l6), -E_IO);
+	rt_listener_close(&l);
+	rt_listener_close(&l6);
+	assert_int_equal(rt_listen(&v6, 8, &l6), 0);
+	assert_int_equal(netaddr_parse(SLICE("127.0.0.1:0"), 0, &v4), 0);
+	v4.port = v6.port;
+	assert_int_equal(rt_connect(&v4, NULL, 1000, &fd), 0);
+	close(fd);
+	rt_listener_close(&l6);
+}
+
 static void network_body(void *arg)
 {
 	struct netaddr at, real;
@@ -282,6 +310,11 @@ static void network_body(void *arg)
 static void network(void **state)
 {
 	run_in_runtime(2, network_body, NULL);
+}
+
+static void both_families(void **state)
+{
+	run_in_runtime(1, both_families_body, NULL);
 }
 
 /* What a fiber costs that waits for input for a while. */
@@ -350,7 +383,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(lines), cmocka_unit_test(bulk), cmocka_unit_test(waits), cmocka_unit_test(end_is_seen), cmocka_unit_test(network),
-		cmocka_unit_test(idle_gives_memory_back),
+		cmocka_unit_test(both_families), cmocka_unit_test(idle_gives_memory_back),
 	};
 	return cmocka_run_group_tests_name("io", tests, NULL, NULL);
 }

@@ -92,6 +92,39 @@ struct rt_listener {
 	bool exhausted;			/* told about missing descriptors already */
 };
 
+static _Atomic uint64_t own_v4[65536 / 64];	/* ports at which this process listens on 0.0.0.0 */
+
+static bool is_any(const struct netaddr *a, int family)
+{
+	static const uint8_t zero[16];
+	return a->path[0] == 0 && a->ip.family == family && memcmp(a->ip.bytes, zero, family == 4 ? 4 : 16) == 0;
+}
+
+static void note_own_v4(const struct netaddr *a, bool open)
+{
+	uint64_t bit = UINT64_C(1) << (a->port & 63);
+
+	if (!is_any(a, 4))
+		return;
+	if (open)
+		atomic_fetch_or(&own_v4[a->port >> 6], bit);
+	else
+		atomic_fetch_and(&own_v4[a->port >> 6], ~bit);
+}
+
+/*
+ * [::] takes the port of IPv4 along, as Linux has it; but a policy that listens on 0.0.0.0 first and then on [::] wants one of each,
+ * so the second is then for IPv6 only.
+ */
+static int bind_to(int fd, const struct netaddr *at, const struct sockaddr_storage *ss, socklen_t len)
+{
+	int one = 1;
+
+	if (is_any(at, 6) && atomic_load(&own_v4[at->port >> 6]) >> (at->port & 63) & 1)
+		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof one);
+	return bind(fd, (const struct sockaddr *)ss, len);
+}
+
 int rt_listen(const struct netaddr *at, int backlog, struct rt_listener **out)
 {
 	struct sockaddr_storage ss = { 0 };
@@ -103,7 +136,7 @@ int rt_listen(const struct netaddr *at, int backlog, struct rt_listener **out)
 		return err_errno(E_IO, "socket for %s", netaddr_text(at, text));
 	if (ss.ss_family != AF_UNIX)
 		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-	if (bind(fd, (struct sockaddr *)&ss, len) < 0 || listen(fd, backlog) < 0) {
+	if (bind_to(fd, at, &ss, len) < 0 || listen(fd, backlog) < 0) {
 		int rc = err_errno(E_IO, "listen on %s", netaddr_text(at, text));
 		close(fd);
 		return rc;
@@ -113,6 +146,7 @@ int rt_listen(const struct netaddr *at, int backlog, struct rt_listener **out)
 	l->fd = fd;
 	if (rt_fd_addrs(fd, &l->addr, NULL) < 0)
 		l->addr = *at;
+	note_own_v4(&l->addr, true);
 	*out = l;
 	return 0;
 }
@@ -240,6 +274,7 @@ void rt_listener_close(struct rt_listener **lp)
 	assert(l->poll.reader.fiber == NULL);
 	if (l->poll.registered)
 		epoll_ctl(l->shard->epoll_fd, EPOLL_CTL_DEL, l->fd, NULL);
+	note_own_v4(&l->addr, false);
 	close(l->fd);
 	OBJ_FINI(l, LISTENER_MAGIC);
 	free(l);
