@@ -278,7 +278,13 @@ static int make_xfer(struct client *c, const struct args *a, struct val *body)
 	return 0;
 }
 
-int kcli_xfer(const struct args *a) { return send_and_print(a, "/api/admin/xfer/v1", make_xfer, false); }
+int kcli_xfer(const struct args *a)
+{
+	int rc = send_and_print(a, "/api/admin/xfer/v1", make_xfer, false);
+	if (rc == 0)
+		fprintf(stderr, "NOTE: Xfer always runs asynchronously\n");
+	return rc;
+}
 
 static int make_xfer_cancel(struct client *c, const struct args *a, struct val *body)
 {
@@ -287,7 +293,7 @@ static int make_xfer_cancel(struct client *c, const struct args *a, struct val *
 	return 0;
 }
 
-int kcli_xfer_cancel(const struct args *a) { return send_and_print(a, "/api/admin/xfer/cancel/v1", make_xfer_cancel, false); }
+int kcli_xfer_cancel(const struct args *a) { return send_and_print(a, "/api/admin/xfer/cancel/v1", make_xfer_cancel, true); }
 
 /* --- others ------------------------------------------------------------------------------------------------------------ */
 
@@ -305,7 +311,10 @@ static int post_text(const struct args *a, const char *path, const char *const *
 
 int kcli_set_log_filter(const struct args *a)
 {
-	return post_text(a, "/api/admin/set_diagnostic_log_filter/v1", (const char *const[]){ "filter", args_get(a, "<FILTER>"), NULL });
+	int rc = post_text(a, "/api/admin/set_diagnostic_log_filter/v1", (const char *const[]){ "filter", args_get(a, "<FILTER>"), NULL });
+	if (rc == 0)
+		puts("OK");
+	return rc;
 }
 
 int kcli_spool_compact(const struct args *a)

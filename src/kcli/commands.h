@@ -28,8 +28,15 @@ int kcli_top(const struct args *a);
 int kcli_xfer(const struct args *a);
 int kcli_xfer_cancel(const struct args *a);
 
-/* The sections that queue-summary prints and top repeats. */
-int queue_summary_print(struct client *c, const char *domain, bool by_volume, int64_t limit);
+/* What the daemon says of its queues, and the two sections that queue-summary prints of it and top repeats. LIMIT lines in each; < 0: all. */
+struct queue_state {
+	struct val suspended, bounced, suspended_sites, ready_states, metrics;
+};
+int queue_state_fetch(struct client *c, struct queue_state *s);
+void queue_state_print(struct client *c, const struct queue_state *s, const char *domain, bool by_volume, int64_t limit);
+/* The members {name: number} of a metric with one label; NULL: none. */
+const struct val *metric_values(const struct val *metrics, const char *name, const char *label);
+int64_t metric_number(const struct val *v);
 /* Prints V indented, or the plain text of an answer. */
 void print_json(const struct val *v);
 void print_text(struct slice s);

@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* queue-summary, provider-summary and top: the state of the queues, out of the metrics. */
+/* queue-summary and provider-summary: the state of the queues, out of the metrics. */
 #include "base/map.h"
-#include "base/timefmt.h"
 #include "kcli/commands.h"
 #include "kcli/table.h"
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 struct row {
 	const char *name, *pool;
@@ -65,7 +63,8 @@ static int natural_cmp(const char *a, const char *b)
 	return (*a != 0) - (*b != 0);
 }
 
-static int64_t volume(const struct row *r) { return r->delivered + r->transfail + r->fail + r->connections + r->queued; }
+static int64_t messages(const struct row *r) { return r->delivered + r->transfail + r->fail + r->queued; }
+static int64_t volume(const struct row *r) { return messages(r) + r->connections; }
 
 static int cmp_name(const void *x, const void *y)
 {
@@ -82,13 +81,19 @@ static int cmp_volume(const void *x, const void *y)
 	return volume(a) != volume(b) ? (volume(a) > volume(b) ? -1 : 1) : cmp_name(x, y);
 }
 
-static int64_t number_of(const struct val *v)
+static int cmp_messages(const void *x, const void *y)
+{
+	const struct row *a = *(struct row *const *)x, *b = *(struct row *const *)y;
+
+	return messages(a) != messages(b) ? (messages(a) > messages(b) ? -1 : 1) : cmp_name(x, y);
+}
+
+int64_t metric_number(const struct val *v)
 {
 	return v->type == VAL_INT ? v->i : v->type == VAL_FLOAT ? (int64_t)v->f : 0;
 }
 
-/* The members {name: number} of a metric with one label. */
-static const struct val *metric_values(const struct val *metrics, const char *name, const char *label)
+const struct val *metric_values(const struct val *metrics, const char *name, const char *label)
 {
 	const struct val *family = val_get(metrics, slice_from_cstr(name));
 	const struct val *value = family ? val_get_lit(family, "value") : NULL;
@@ -116,7 +121,7 @@ static void collect_ready(struct client *c, const struct val *metrics, struct ro
 			if (colon < 0)
 				continue;
 			struct row *r = row_of(c, rows, slice_sub(service, colon + 1, SIZE_MAX));
-			*(int64_t *)((char *)r + FROM[i].field) += number_of(&values->members[k].val);
+			*(int64_t *)((char *)r + FROM[i].field) += metric_number(&values->members[k].val);
 		}
 	}
 }
@@ -126,7 +131,7 @@ static void collect_scheduled(struct client *c, const struct val *metrics, struc
 	const struct val *values = metric_values(metrics, "scheduled_count", "queue");
 
 	for (uint32_t k = 0; values && k < values->n; k++)
-		row_of(c, rows, values->members[k].key)->queued += number_of(&values->members[k].val);
+		row_of(c, rows, values->members[k].key)->queued += metric_number(&values->members[k].val);
 }
 
 struct ready_name {
@@ -192,17 +197,14 @@ static const struct val *entry_for(const struct val *list, const char *queue)
 
 	for (uint32_t i = 0; list->type == VAL_LIST && i < list->n; i++) {
 		const struct val *e = &list->items[i];
-		if (criterion_fits(e, "campaign", q.campaign) && criterion_fits(e, "tenant", q.tenant) && criterion_fits(e, "domain", q.domain))
+		if (criterion_fits(e, "campaign", q.campaign) && criterion_fits(e, "tenant", q.tenant) && criterion_fits(e, "domain", q.domain) &&
+		    criterion_fits(e, "routing_domain", q.routing))
 			return e;
 	}
 	return NULL;
 }
 
-struct state {
-	struct val suspended, bounced, suspended_sites, ready_states, metrics;
-};
-
-static int fetch_state(struct client *c, struct state *s)
+int queue_state_fetch(struct client *c, struct queue_state *s)
 {
 	int rc = client_request_json(c, "GET", "/api/admin/suspend/v1", NULL, &s->suspended);
 
@@ -217,7 +219,7 @@ static int fetch_state(struct client *c, struct state *s)
 	return rc;
 }
 
-static void put_states(struct buf *b, const struct state *s, const char *name)
+static void put_states(struct buf *b, const struct queue_state *s, const char *name)
 {
 	const struct val *all = val_get_lit(&s->ready_states, "states_by_ready_queue");
 	const struct val *mine = all ? val_get(all, slice_from_cstr(name)) : NULL;
@@ -229,7 +231,7 @@ static void put_states(struct buf *b, const struct state *s, const char *name)
 	}
 }
 
-static const char *ready_status(struct client *c, const struct state *s, const char *name)
+static const char *ready_status(struct client *c, const struct queue_state *s, const char *name)
 {
 	struct buf b = { 0 };
 
@@ -254,7 +256,7 @@ static const char *number_text(struct client *c, int64_t n)
 	return text;
 }
 
-static void print_ready(struct client *c, const struct state *s, const struct rows *rows, size_t n)
+static void print_ready(struct client *c, const struct queue_state *s, const struct rows *rows, size_t n)
 {
 	static const struct table_column COLUMNS[] = { { "SITE", false }, { "SOURCE", false }, { "PROTO", false }, { "D", true },
 						       { "T", true },	  { "C", true },       { "Q", true },	   { "", false } };
@@ -276,7 +278,7 @@ static void print_ready(struct client *c, const struct state *s, const struct ro
 	table_print(COLUMNS, 8, cells, n);
 }
 
-static const char *scheduled_status(struct client *c, const struct state *s, const char *name)
+static const char *scheduled_status(struct client *c, const struct queue_state *s, const char *name)
 {
 	const struct val *e = entry_for(&s->bounced, name);
 
@@ -286,7 +288,7 @@ static const char *scheduled_status(struct client *c, const struct state *s, con
 	return e ? arena_printf(c->arena, "\360\237\233\221suspend: %.*s", SLICE_ARG(val_get_str(e, SLICE("reason")))) : "";
 }
 
-static void print_scheduled(struct client *c, const struct state *s, const struct rows *rows, size_t n)
+static void print_scheduled(struct client *c, const struct queue_state *s, const struct rows *rows, size_t n)
 {
 	static const struct table_column COLUMNS[] = { { "SCHEDULED QUEUE", false }, { "COUNT", true }, { "", false } };
 	const char **cells = arena_alloc(c->arena, (n + 1) * 3 * sizeof *cells);
@@ -311,6 +313,7 @@ static struct slice site_of(struct client *c, const char *domain)
 	return mx ? val_get_str(mx, SLICE("site_name")) : SLICE_NONE;
 }
 
+/* Ready queues of the domain's site; scheduled queues of the domain and of those that share its site. */
 static void keep_domain(struct client *c, const char *domain, struct rows *ready, struct rows *scheduled)
 {
 	struct slice site = site_of(c, domain);
@@ -323,30 +326,27 @@ static void keep_domain(struct client *c, const char *domain, struct rows *ready
 	ready->n = n;
 	n = 0;
 	for (size_t i = 0; i < scheduled->n; i++) {
-		if (slice_eq_cstr(split_queue(scheduled->items[i]->name).domain, domain))
+		struct queue_parts q = split_queue(scheduled->items[i]->name);
+		struct slice to = q.routing.len ? q.routing : q.domain;
+		if (slice_eq_cstr(q.domain, domain) || (site.ptr && slice_eq(site_of(c, arena_strdup(c->arena, to)), site)))
 			scheduled->items[n++] = scheduled->items[i];
 	}
 	scheduled->n = n;
 }
 
-int queue_summary_print(struct client *c, const char *domain, bool by_volume, int64_t limit)
+void queue_state_print(struct client *c, const struct queue_state *s, const char *domain, bool by_volume, int64_t limit)
 {
 	struct rows ready = { 0 }, scheduled = { 0 };
-	struct state s;
-	int rc = fetch_state(c, &s);
 
-	if (rc < 0)
-		return rc;
-	collect_ready(c, &s.metrics, &ready);
-	collect_scheduled(c, &s.metrics, &scheduled);
+	collect_ready(c, &s->metrics, &ready);
+	collect_scheduled(c, &s->metrics, &scheduled);
 	rows_finish(c, &ready, by_volume ? cmp_volume : cmp_name);
 	rows_finish(c, &scheduled, by_volume ? cmp_volume : cmp_name);
 	if (domain)
 		keep_domain(c, domain, &ready, &scheduled);
-	print_ready(c, &s, &ready, limit < 0 ? ready.n : MIN(ready.n, (size_t)limit));
+	print_ready(c, s, &ready, limit < 0 ? ready.n : MIN(ready.n, (size_t)limit));
 	putchar('\n');
-	print_scheduled(c, &s, &scheduled, limit < 0 ? scheduled.n : MIN(scheduled.n, (size_t)limit));
-	return 0;
+	print_scheduled(c, s, &scheduled, limit < 0 ? scheduled.n : MIN(scheduled.n, (size_t)limit));
 }
 
 static int64_t limit_of(const struct args *a)
@@ -356,11 +356,14 @@ static int64_t limit_of(const struct args *a)
 
 int kcli_queue_summary(const struct args *a)
 {
+	struct queue_state s;
 	struct client c;
 
 	if (client_open(&c, a) < 0)
 		return 1;
-	int rc = queue_summary_print(&c, args_get(a, "--domain"), args_has(a, "--by-volume"), limit_of(a));
+	int rc = queue_state_fetch(&c, &s);
+	if (rc == 0)
+		queue_state_print(&c, &s, args_get(a, "--domain"), args_has(a, "--by-volume"), limit_of(a));
 	client_close(&c);
 	return rc < 0;
 }
@@ -385,7 +388,7 @@ static void collect_pools(struct client *c, const struct val *metrics, const cha
 	for (uint32_t i = 0; value && value->type == VAL_LIST && i < value->n; i++) {
 		const struct val *e = &value->items[i], *n = val_get_lit(e, "@");
 		if (n)
-			add_provider(c, rows, field, val_get_str(e, SLICE("provider")), val_get_str(e, SLICE("pool")), number_of(n));
+			add_provider(c, rows, field, val_get_str(e, SLICE("provider")), val_get_str(e, SLICE("pool")), metric_number(n));
 	}
 }
 
@@ -406,7 +409,7 @@ static void collect_providers(struct client *c, const struct val *metrics, bool 
 		}
 		const struct val *values = metric_values(metrics, FROM[i].plain, "provider");
 		for (uint32_t k = 0; values && k < values->n; k++)
-			add_provider(c, rows, FROM[i].field, values->members[k].key, SLICE_NONE, number_of(&values->members[k].val));
+			add_provider(c, rows, FROM[i].field, values->members[k].key, SLICE_NONE, metric_number(&values->members[k].val));
 	}
 }
 
@@ -481,32 +484,11 @@ int kcli_provider_summary(const struct args *a)
 	int rc = client_request_json(&c, "GET", "/metrics.json", NULL, &metrics);
 	if (rc == 0) {
 		collect_providers(&c, &metrics, by_pool, &rows);
-		rows_finish(&c, &rows, cmp_volume);
+		rows_finish(&c, &rows, cmp_messages);
 		if (args_has(a, "--show-domains"))
 			collect_sites(&c, &metrics, &sites);
 		print_providers(&c, &rows, limit < 0 ? rows.n : MIN(rows.n, (size_t)limit), by_pool, sites.n ? &sites : NULL);
 	}
 	client_close(&c);
 	return rc < 0;
-}
-
-/* --- top --------------------------------------------------------------------------------------------------------------- */
-
-int kcli_top(const struct args *a)
-{
-	struct client c;
-	double seconds = strtod(args_get(a, "--update-interval"), NULL);
-	int rc = 0;
-
-	while (rc == 0) {
-		if (client_open(&c, a) < 0)
-			return 1;
-		if (isatty(STDOUT_FILENO))
-			fputs("\033[H\033[2J", stdout);
-		rc = queue_summary_print(&c, NULL, true, 20);
-		fflush(stdout);
-		client_close(&c);
-		usleep((useconds_t)(MAX(seconds, 0.1) * 1e6));
-	}
-	return 1;
 }
