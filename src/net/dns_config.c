@@ -132,6 +132,8 @@ static int build(const struct config_opts *o, bool unbound, struct dns_resolver 
 		.negative_min_ms = p->negative_min_ttl / 1000000,
 		.negative_max_ms = p->negative_max_ttl / 1000000,
 		.tcp_only = o->name_servers.n > 0,
+		.small_answers = !p->edns0,
+		.random_case = p->case_randomization,
 	};
 	const struct server_opts *servers = o->name_servers.items;
 
@@ -140,6 +142,7 @@ static int build(const struct config_opts *o, bool unbound, struct dns_resolver 
 	if (o->name_servers.n > ARRAY_LEN(conf.servers))
 		return err_set(E_INVAL, "name_servers: at most %zu", ARRAY_LEN(conf.servers));
 	for (size_t i = 0; i < o->name_servers.n; i++) {
+		conf.bind_addrs[i] = servers[i].bind_addr;
 		conf.servers[conf.n_servers++] = servers[i].socket_addr;
 		if (servers[i].protocol != PROTO_TCP)
 			conf.tcp_only = false;

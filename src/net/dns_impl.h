@@ -40,6 +40,9 @@ struct dns_unbound_conf {
 	bool validate;
 	bool hosts_file;
 	bool tcp_only;
+	bool small_answers;		/* 512 octets by UDP, what is larger by TCP */
+	bool random_case;
+	struct slice bind_addrs[16];	/* "10.0.0.2:0", of SERVERS; ptr NULL: any */
 	struct slice anchor_file, managed_anchor_file;
 	int64_t timeout_ms;		/* of a whole lookup */
 	size_t cache_size;

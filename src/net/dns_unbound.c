@@ -228,6 +228,20 @@ static int add_server(struct resolver *r, struct slice server)
 	return err ? err_set(E_INVAL, "name server %s: %s", text, ub_strerror(err)) : 0;
 }
 
+/* libunbound has one list for all servers, and chooses the port itself. */
+static int add_bind_addr(struct resolver *r, struct slice addr)
+{
+	struct netaddr from;
+	struct buf ip = { 0 };
+
+	if (netaddr_parse(addr, 0, &from) < 0 || from.path[0])
+		return err_set(E_INVAL, "bind_addr of a name server: '%.*s' is no IP:PORT", SLICE_ARG(addr));
+	ipaddr_put(&ip, &from.ip);
+	int rc = set(r, "outgoing-interface:", buf_cstr(&ip));
+	buf_fini(&ip);
+	return rc;
+}
+
 static int seed_anchor_file(const char *path)
 {
 	struct stat st;
@@ -256,7 +270,10 @@ static int set_anchors(struct resolver *r, const struct dns_unbound_conf *c)
 	}
 	if (c->anchor_file.len) {
 		path = xmemdup0(c->anchor_file.ptr, c->anchor_file.len);
-		if ((err = ub_ctx_add_ta_file(r->ctx, path)) != 0)
+		/* libunbound would find out at the first lookup, and refuse that and all others */
+		if (access(path, R_OK) < 0)
+			rc = err_errno(E_IO, "trust_anchor_file %s", path);
+		else if ((err = ub_ctx_add_ta_file(r->ctx, path)) != 0)
 			rc = err_set(E_INVAL, "trust_anchor_file %s: %s", path, ub_strerror(err));
 		free(path);
 		if (rc < 0)
@@ -286,8 +303,15 @@ static int set_options(struct resolver *r, const struct dns_unbound_conf *c)
 		rc = set(r, "module-config:", "iterator");
 	if (rc == 0 && c->tcp_only)
 		rc = set(r, "tcp-upstream:", "yes");
-	for (size_t i = 0; rc == 0 && i < c->n_servers; i++)
+	if (rc == 0 && c->random_case)
+		rc = set(r, "use-caps-for-id:", "yes");
+	if (rc == 0 && c->small_answers)
+		rc = set(r, "edns-buffer-size:", "512");
+	for (size_t i = 0; rc == 0 && i < c->n_servers; i++) {
 		rc = add_server(r, c->servers[i]);
+		if (rc == 0 && c->bind_addrs[i].ptr != NULL)
+			rc = add_bind_addr(r, c->bind_addrs[i]);
+	}
 	if (rc == 0)
 		rc = set_anchors(r, c);
 	if (rc == 0 && c->hosts_file)
