@@ -1,5 +1,5 @@
 """What the options of a resolver do to the questions that a name server is asked."""
-import os, socket, threading
+import socket, threading
 import pytest
 from kumotest import run_kumod
 
