@@ -224,8 +224,8 @@ class Kumod:
     def client(self):
         return Client(self.ports["smtp"])
 
-    def http(self, method, path, body=None):
-        c = http.client.HTTPConnection("127.0.0.1", self.ports["http"], timeout=30)
+    def http(self, method, path, body=None, timeout=30):
+        c = http.client.HTTPConnection("127.0.0.1", self.ports["http"], timeout=timeout)
         c.request(method, path, json.dumps(body) if body is not None else None, {"Content-Type": "application/json"} if body is not None else {})
         r = c.getresponse()
         return r.status, r.read().decode()
