@@ -22,7 +22,6 @@ struct slice lua_check_field_name(lua_State *L, int idx);		/* a text without lin
 struct slice *lua_check_text_list(lua_State *L, int idx, uint32_t *n);
 void lua_push_buf(lua_State *L, struct buf *b);				/* pushes the bytes and frees B */
 
-void mod_message_register(void);		/* methods of message, address and header objects */
 void message_headers_register(void);
 void message_mime_register(void);
 void mod_address_register(void);

@@ -9,6 +9,7 @@
 #include "base/uuid.h"
 #include "codec/opt.h"
 #include "lua/message/message.h"
+#include "lua/modules.h"
 #include "mailauth/arc.h"
 #include "mailauth/dkim_sign.h"
 #include "mailauth/dkim_verify.h"
@@ -408,7 +409,6 @@ static const luaL_Reg METHODS[] = {
 };
 static const luaL_Reg NO_METHODS[] = { { NULL, NULL } };
 
-void mod_dkim_register(void);
 void mod_dkim_register(void)
 {
 	const struct ttl_cache_conf signer_conf = { .name = "dkim_signer_cache", .capacity = CACHE_SIZE, .ref = ref_signer, .unref = unref_signer };

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include "base/timefmt.h"
 #include "codec/rfc5322.h"
+#include "lua/modules.h"
 
 struct msg *lua_check_msg(lua_State *L)
 {

@@ -9,6 +9,7 @@
 #include "base/xalloc.h"
 #include "codec/charset.h"
 #include "codec/opt.h"
+#include "lua/modules.h"
 #include "net/http_client.h"
 #include "lua/net/http_response.h"
 #include "lua/text/sigv4.h"
@@ -727,7 +728,6 @@ static const struct luaL_Reg FUNCTIONS[] = { { "build_client", build_client }, {
 extern const struct policy_module mod_http;
 const struct policy_module mod_http = { .name = "kumo.http", .functions = FUNCTIONS };
 
-void mod_http_register(void);
 void mod_http_register(void)
 {
 	policy_obj_methods(&CLIENT, CLIENT_METHODS);

@@ -3,6 +3,7 @@
 #include <lauxlib.h>
 #include <stdlib.h>
 #include "base/xalloc.h"
+#include "lua/modules.h"
 #include "lua/net/http_response.h"
 #include "net/ws_stream.h"
 #include "policy/arg.h"
@@ -95,7 +96,6 @@ static const luaL_Reg FUNCTIONS[] = { { "connect_websocket", connect_websocket }
 extern const struct policy_module mod_websocket;
 const struct policy_module mod_websocket = { .name = "kumo.http", .functions = FUNCTIONS };
 
-void mod_websocket_register(void);
 void mod_websocket_register(void)
 {
 	policy_obj_methods(&STREAM, METHODS);

@@ -166,7 +166,6 @@ extern const struct policy_module mod_api, mod_aaa;
 const struct policy_module mod_api = { .name = "kumo", .functions = FUNCTIONS };
 const struct policy_module mod_aaa = { .name = "kumo.aaa", .functions = AAA_FUNCTIONS };
 
-void mod_aaa_register(void);
 void mod_aaa_register(void)
 {
 	policy_obj_methods(&ACL_MAP_OBJ, ACL_MAP_METHODS);

@@ -12,7 +12,7 @@
 #include <lauxlib.h>
 #include "base/timefmt.h"
 #include "codec/opt.h"
-#include "lua/server/mod_api_admin.h"
+#include "lua/modules.h"
 #include "policy/host.h"
 #include "queue/admin.h"
 #include "rt/clock.h"

@@ -4,7 +4,7 @@
  * their ceilings; kumo.inject_message; limits of memory.
  */
 #include <lauxlib.h>
-#include "lua/server/mod_queue.h"
+#include "lua/modules.h"
 #include "lua/store/cached.h"
 #include "policy/arg.h"
 #include "policy/objects.h"

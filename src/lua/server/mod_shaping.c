@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include "base/encode.h"
 #include "base/xalloc.h"
+#include "lua/modules.h"
 #include "lua/server/mod_shaping.h"
 #include "lua/store/cached.h"
 #include "net/dns.h"

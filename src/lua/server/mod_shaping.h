@@ -9,7 +9,6 @@
 #include "shaping/shaping.h"
 
 extern const struct policy_obj_type SHAPING_OBJ;	/* struct shaping */
-void mod_shaping_register(void);
 
 /* DNS, HTTP and the options of egress paths, as shaping_load wants them. */
 extern const struct shaping_ops SHAPING_OPS;

@@ -7,7 +7,7 @@
 #include <lauxlib.h>
 #include "base/timefmt.h"
 #include "base/xalloc.h"
-#include "lua/server/mod_throttle.h"
+#include "lua/modules.h"
 #include "policy/arg.h"
 #include "policy/objects.h"
 #include "queue/throttle.h"

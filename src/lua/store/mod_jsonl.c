@@ -684,7 +684,6 @@ static const struct luaL_Reg FUNCTIONS[] = {
 extern const struct policy_module mod_jsonl;
 const struct policy_module mod_jsonl = { .name = "kumo.jsonl", .functions = FUNCTIONS };
 
-void mod_jsonl_register(void);
 void mod_jsonl_register(void)
 {
 	policy_obj_methods(&BATCH_OBJ, BATCH_METHODS);

@@ -6,4 +6,3 @@
 
 void lua_push_time(lua_State *L, struct moment m);
 int64_t lua_check_delta_ms(lua_State *L, int idx);	/* a TimeDelta, in milliseconds, not negative; raises otherwise */
-void mod_time_register(void);
