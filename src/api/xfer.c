@@ -161,15 +161,6 @@ static int xfer_deliver(struct dispatcher *d)
 
 /* --- in ---------------------------------------------------------------------------------------------------------------- */
 
-/* The time of the other node's id with this node's address: unlikely to be the id of another message here. */
-static struct uuid derived_id(struct uuid theirs)
-{
-	struct uuid own = uuid_v1();
-	int64_t us = uuid_v1_us(theirs);
-
-	return us < 0 ? own : uuid_v1_at(us, (uint16_t)(own.bytes[8] << 8 | own.bytes[9]), own.bytes + 10);
-}
-
 static int unpack(struct slice wire, struct arena *a, struct msg **out)
 {
 	ptrdiff_t lf = slice_chr(wire, '\n');
@@ -195,7 +186,8 @@ static int unpack(struct slice wire, struct arena *a, struct msg **out)
 	struct msg_env *env = msg_env_create(sender, rcpts, n);
 	if (meta && meta->type == VAL_OBJ)
 		env->meta = val_copy(env->arena, meta);
-	*out = msg_create(derived_id(id), env, msg_body_copy(slice_sub(wire, lf + 1, SIZE_MAX)));
+	/* as old as it was there. Never an id that is in use: nodes make them at the same time, send twice what got no answer, and send back */
+	*out = msg_create(uuid_v1_twin(id), env, msg_body_copy(slice_sub(wire, lf + 1, SIZE_MAX)));
 	return 0;
 }
 

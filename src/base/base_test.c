@@ -274,6 +274,10 @@ static void test_uuid(void **state)
 	assert_int_equal(uuid_parse(SLICE("04c29680833b11ee923401020304050"), &last), -E_INVAL);
 	assert_int_equal(uuid_parse(SLICE("04c29680-833b-11ee-9234x010203040506"), &last), -E_INVAL);
 	assert_int_equal(uuid_parse(SLICE("04c2968083-3b-11ee-9234-010203040506"), &last), -E_INVAL);
+	last = uuid_v1_twin(u);
+	assert_memory_equal(&last, &u, 8);	/* the time, to the tick */
+	assert_false(uuid_eq(last, u) || uuid_eq(last, uuid_v1_twin(u)));
+	assert_true(uuid_v1_us(uuid_v1_twin(uuid_v4())) > 0);
 	assert_int_equal(uuid_v4().bytes[6] >> 4, 4);
 	assert_int_equal(uuid_v7().bytes[6] >> 4, 7);
 	int64_t early = uuid_v1_us(uuid_v1());

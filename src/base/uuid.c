@@ -148,20 +148,36 @@ struct uuid uuid_v7(void)
 	return u;
 }
 
+static bool get_ticks(struct uuid u, uint64_t *ticks)
+{
+	switch (u.bytes[6] >> 4) {
+	case 1:
+		*ticks = (get_be(u.bytes + 6, 2) & 0x0fff) << 48 | get_be(u.bytes + 4, 2) << 32 | get_be(u.bytes, 4);
+		return true;
+	case 6:
+		*ticks = get_be(u.bytes, 6) << 12 | (get_be(u.bytes + 6, 2) & 0x0fff);
+		return true;
+	}
+	return false;
+}
+
 int64_t uuid_v1_us(struct uuid u)
 {
 	uint64_t ticks;
-	switch (u.bytes[6] >> 4) {
-	case 1:
-		ticks = (get_be(u.bytes + 6, 2) & 0x0fff) << 48 | get_be(u.bytes + 4, 2) << 32 | get_be(u.bytes, 4);
-		break;
-	case 6:
-		ticks = get_be(u.bytes, 6) << 12 | (get_be(u.bytes + 6, 2) & 0x0fff);
-		break;
-	default:
-		return -1;
-	}
-	return ((int64_t)ticks - TICKS_TO_1970) / TICKS_PER_US;
+	return get_ticks(u, &ticks) ? ((int64_t)ticks - TICKS_TO_1970) / TICKS_PER_US : -1;
+}
+
+struct uuid uuid_v1_twin(struct uuid u)
+{
+	uint8_t node[6];
+	uint16_t seq;
+	uint64_t ticks;
+	if (!get_ticks(u, &ticks))
+		return uuid_v1();
+	rand_bytes(node, sizeof node);
+	rand_bytes(&seq, sizeof seq);
+	node[0] |= 1;	/* multicast: no card's address */
+	return make_v1(ticks, seq, node);
 }
 
 void uuid_put_simple(struct buf *b, struct uuid u)

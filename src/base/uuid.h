@@ -19,6 +19,7 @@ struct uuid uuid_v4(void);
 struct uuid uuid_v6(void);
 struct uuid uuid_v7(void);
 struct uuid uuid_v1_at(int64_t us, uint16_t clock_seq, const uint8_t node[6]);
+struct uuid uuid_v1_twin(struct uuid u);			/* of the same time, to the tick, and of no place; of now, when U has no time */
 int64_t uuid_v1_us(struct uuid u);				/* microseconds since 1970 of versions 1 and 6; -1 for others */
 void uuid_put_simple(struct buf *b, struct uuid u);		/* 32 hex digits, as message ids are written */
 void uuid_put(struct buf *b, struct uuid u);			/* 8-4-4-4-12 */
