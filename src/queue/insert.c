@@ -139,11 +139,13 @@ int queue_insert_spooled(struct msg *m)
 		return 0;
 	}
 	rc = sched_get(buf_view(&name), &q);
-	if (rc < 0)
-		err_prefix("failed to resolve queue %.*s", SLICE_ARG(buf_view(&name)));
 	buf_fini(&name);
-	if (rc < 0)
+	if (rc < 0 && rt_check() < 0)
 		return rc;
+	if (rc < 0) {	/* no configuration now: a policy that reads a database at start must not cost a restart */
+		sched_set_aside(m, "configuration of a queue");
+		return 0;
+	}
 	bool waits = set_next_due(q, m);
 	/* of a long queue most wait for a while even when they are due: their envelopes come back one by one */
 	if (waits && msg_count_in_memory() > MANY)
@@ -162,6 +164,7 @@ void queue_stop(void)
 	rt_shield_enter(&sh);
 	sched_begin_stop();
 	tick_stop();
+	sched_stop_hands();	/* they fill ready queues */
 	ready_stop();
 	sched_stop();
 	rt_shield_leave(&sh);

@@ -32,8 +32,12 @@ static void order_run(void *arg)
 		struct sched_queue *q = all[i];
 		if (!queue_stopping() && criteria_match(&o->which, q->name, &q->parts)) {
 			struct msg **msgs = sched_drain(q, &k);
-			for (size_t j = 0; j < k; j++)
-				o->each(o, q, msgs[j]);
+			for (size_t j = 0; j < k; j++) {
+				if (queue_stopping())	/* its records would come after the logs' end */
+					sched_leave_to_spool(msgs[j]);
+				else
+					o->each(o, q, msgs[j]);
+			}
 			free(msgs);
 		}
 		sched_unref(&all[i]);
@@ -72,7 +76,7 @@ void admin_work_bounce(struct bounce *e, const struct queue_criteria *which)
 	struct order *o = order_make(which, SLICE(""));
 	o->each = bounce_one;
 	o->bounce = e;
-	rt_fiber_spawn("admin bounce", order_run, o);
+	sched_spawn("admin bounce", order_run, o);
 }
 
 /* --- rebind ---------------------------------------------------------------------------------------------------------------------------- */
@@ -147,7 +151,7 @@ int queue_admin_rebind(const struct queue_rebind *r)
 	o->trigger_event = r->trigger_rebind_event;
 	o->always_flush = r->always_flush;
 	o->suppress_logging = r->suppress_logging;
-	rt_fiber_spawn("admin rebind", order_run, o);
+	sched_spawn("admin rebind", order_run, o);
 	return 0;
 }
 
@@ -184,7 +188,7 @@ int queue_admin_xfer(const struct queue_criteria *c, struct slice reason, struct
 	o->each = xfer_one;
 	o->target = arena_dup(o->arena, buf_view(&name));
 	buf_fini(&name);
-	rt_fiber_spawn("admin xfer", order_run, o);
+	sched_spawn("admin xfer", order_run, o);
 	return 0;
 }
 
@@ -218,6 +222,6 @@ int queue_admin_xfer_cancel(struct slice queue_name, struct slice reason)
 	sched_unref(&q);
 	struct order *o = order_make(&which, reason);
 	o->each = unxfer_one;
-	rt_fiber_spawn("admin xfer cancel", order_run, o);
+	sched_spawn("admin xfer cancel", order_run, o);
 	return 0;
 }

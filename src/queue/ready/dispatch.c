@@ -426,9 +426,7 @@ static void return_messages(struct dispatcher *d, enum step how)
 	while (d->n_msgs > 0) {
 		struct msg *m = dispatch_done(d, d->n_msgs - 1);
 		if (queue_stopping()) {
-			if ((msg_flags(m) & (MSG_META_DIRTY | MSG_DATA_DIRTY)) && msg_save(m) < 0)
-				diag_error("kumo.queue", "a message could not be saved while stopping: %s", err_text());
-			msg_unref(&m);
+			sched_leave_to_spool(m);
 			continue;
 		}
 		if (how == STEP_END && !d->watchdog_fired && !d->abort_asked) {

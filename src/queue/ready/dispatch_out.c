@@ -172,7 +172,7 @@ static void dispatch_throttle_all(struct dispatcher *d, int64_t delay_ns, enum q
 	t->delay_ms = MAX((delay_ns + 999999) / 1000000, 1);
 	t->why = why;
 	if (take_everything(d, &t->msgs))
-		rt_fiber_spawn("throttled requeue", throttled_fiber, t);
+		sched_spawn("throttled requeue", throttled_fiber, t);
 	else
 		free(t);
 }

@@ -267,7 +267,7 @@ static void refresh_if_due(struct ready_queue *q)
 	if (q->refreshing || conf_fresh(&q->term, rt_now_ms(), policy_epoch()) || queue_stopping())
 		return;
 	q->refreshing = true;
-	rt_fiber_spawn("path config", refresh_fiber, ready_ref(q));
+	sched_spawn("path config", refresh_fiber, ready_ref(q));
 }
 
 struct conf *ready_path(struct ready_queue *q)
@@ -502,7 +502,7 @@ void ready_reinsert_all(struct ready_queue *q, enum queue_reason why)
 	list_init(&r->msgs);
 	r->why = why;
 	if (ready_take_all(q, &r->msgs))
-		rt_fiber_spawn("ready queue reinsert", reinsert_fiber, r);
+		sched_spawn("ready queue reinsert", reinsert_fiber, r);
 	else
 		free(r);
 }
@@ -550,12 +550,8 @@ static void save_rest(struct ready_queue *q)
 	struct list rest, *l;
 	list_init(&rest);
 	ready_take_all(q, &rest);
-	while ((l = list_pop(&rest))) {
-		struct msg *m = msg_from_link(LIST_ENTRY(l, struct msg_link, node));
-		if ((msg_flags(m) & (MSG_META_DIRTY | MSG_DATA_DIRTY)) && msg_save(m) < 0)
-			diag_error("kumo.queue", "a message could not be saved while stopping: %s", err_text());
-		msg_unref(&m);
-	}
+	while ((l = list_pop(&rest)))
+		sched_leave_to_spool(msg_from_link(LIST_ENTRY(l, struct msg_link, node)));
 }
 
 void ready_stop(void)

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include "base/rand.h"
 #include "base/timefmt.h"
+#include "base/xalloc.h"
 #include "policy/objects.h"
 #include "queue/record.h"
 #include "queue/sched/sched_int.h"
@@ -199,57 +200,60 @@ static struct {
 	bool running;
 } aside = { .lock = RT_LOCK_INIT(RANK_LEAF), .msgs = { &aside.msgs, &aside.msgs } };
 
-static size_t aside_take(struct list *to)
+static struct msg *aside_pop(void)
 {
-	list_init(to);
+	rt_lock(&aside.lock);
+	struct list *l = list_pop(&aside.msgs);
+	aside.n -= l != NULL;
+	rt_unlock(&aside.lock);
+	return l ? msg_from_link(LIST_ENTRY(l, struct msg_link, node)) : NULL;
+}
+
+/* How many there are to be tried; 0: the fiber ends. */
+static size_t aside_count(void)
+{
 	rt_lock(&aside.lock);
 	size_t n = aside.n;
-	list_splice(to, &aside.msgs);
-	aside.n = 0;
-	aside.running &= n > 0;
+	aside.running = n > 0;
 	rt_unlock(&aside.lock);
 	return n;
 }
 
 static void aside_fiber(void *arg)
 {
-	struct list msgs, *l;
+	struct msg *m;
 	size_t n;
-	while (rt_sleep_ms(ASIDE_MS) == 0 && !queue_stopping() && (n = aside_take(&msgs)) > 0) {
+	while (rt_sleep_ms(ASIDE_MS) == 0 && !queue_stopping() && (n = aside_count()) > 0) {
 		diag_info("kumo.queue", "trying again to put %zu messages into their queues", n);
-		while ((l = list_pop(&msgs)))
-			sched_reinsert(msg_from_link(LIST_ENTRY(l, struct msg_link, node)), context_of(WHY_NAME_FAILED));
+		for (; n > 0 && !queue_stopping() && (m = aside_pop()); n--)
+			sched_reinsert(m, context_of(WHY_NAME_FAILED));
 	}
-}
-
-static void save_and_forget(struct msg *m)
-{
-	if ((msg_flags(m) & (MSG_META_DIRTY | MSG_DATA_DIRTY)) && msg_save(m) < 0)
-		diag_error("kumo.queue", "a message could not be saved while stopping: %s", err_text());
-	msg_unref(&m);
 }
 
 void requeue_stop(void)
 {
-	struct list msgs, *l;
-	aside_take(&msgs);
-	while ((l = list_pop(&msgs)))
-		save_and_forget(msg_from_link(LIST_ENTRY(l, struct msg_link, node)));
+	struct msg *m;
+	while ((m = aside_pop()))
+		sched_leave_to_spool(m);
 }
 
-static void set_aside(struct msg *m, const char *what)
+void sched_set_aside(struct msg *m, const char *what)
 {
 	if (queue_stopping()) {
-		save_and_forget(m);
+		sched_leave_to_spool(m);
 		return;
 	}
+	char *why = xstrdup(err_text());
+	if (msg_shrink(m) < 0)	/* there may be many, for long */
+		diag_error("kumo.queue", "a message that is set aside could not be saved: %s", err_text());
 	rt_lock(&aside.lock);
 	bool first = aside.n++ == 0, start = !aside.running;
 	list_push(&aside.msgs, &msg_link(m)->node);
 	aside.running = true;
 	rt_unlock(&aside.lock);
 	if (first)
-		diag_error("kumo.queue", "%s: %s; the message, and others of which this is true, is tried again every %d s", what, err_text(), ASIDE_MS / 1000);
+		diag_error("kumo.queue", "%s: %s; the message, and others of which this is true, is tried again every %d s", what, why, ASIDE_MS / 1000);
+	free(why);
 	if (start)
 		rt_fiber_spawn("set aside", aside_fiber, NULL);
 }
@@ -262,7 +266,7 @@ static void requeue_shielded(struct msg *m, bool increment, int64_t delay_ms, co
 	struct sched_queue *q;
 
 	if (msg_queue_name(m, &name) < 0) {
-		set_aside(m, "queue name of a message to be requeued");
+		sched_set_aside(m, "queue name of a message to be requeued");
 		goto out;
 	}
 	if (!queue_stopping() && policy_event_wanted(&EV_REQUEUE)) {
@@ -281,7 +285,7 @@ static void requeue_shielded(struct msg *m, bool increment, int64_t delay_ms, co
 		}
 	}
 	if (sched_get(buf_view(&name), &q) < 0) {
-		set_aside(m, "configuration of a queue");
+		sched_set_aside(m, "configuration of a queue");
 		goto out;
 	}
 	sched_requeue_into(q, m, increment, delay_ms, ctx);
@@ -306,9 +310,9 @@ void sched_reinsert(struct msg *m, struct queue_context ctx)
 	struct rt_shield sh;
 	rt_shield_enter(&sh);
 	if (msg_queue_name(m, &name) < 0) {
-		set_aside(m, "queue name of a message");
+		sched_set_aside(m, "queue name of a message");
 	} else if (sched_get(buf_view(&name), &q) < 0) {
-		set_aside(m, "configuration of a queue");
+		sched_set_aside(m, "configuration of a queue");
 	} else {
 		sched_insert_or_report(q, m, ctx);
 		sched_unref(&q);

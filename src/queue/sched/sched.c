@@ -14,13 +14,15 @@
 
 #define DRAIN_BATCH 64
 #define DRAINS_MAX 256		/* fibers that drain queues at the same time */
+#define HANDS_STOP_MS 3000	/* for fibers with messages in hand, say in a policy event, to come to an end */
 
 static _Atomic bool stopping;
 static struct {
 	struct rt_lock lock;
 	struct list pending;	/* queues with due messages that wait for a fiber */
 	unsigned running;
-	struct rt_cond idle;
+	unsigned hands;		/* fibers of sched_spawn */
+	struct rt_cond idle;	/* hands came to be 0 */
 } drains = { .lock = RT_LOCK_INIT(RANK_CACHE) };
 
 bool queue_stopping(void) { return atomic_load_explicit(&stopping, memory_order_relaxed); }
@@ -31,6 +33,41 @@ void sched_init(void)
 	list_init(&drains.pending);
 	rt_cond_init(&drains.idle);
 	atomic_store(&stopping, false);
+}
+
+/* --- messages that stand in no queue ------------------------------------------------------------------------------------------------- */
+
+struct hand {
+	void (*fn)(void *arg);
+	void *arg;
+};
+
+static void hand_fiber(void *arg)
+{
+	struct hand *h = arg;
+	h->fn(h->arg);
+	free(h);
+	rt_lock(&drains.lock);
+	if (--drains.hands == 0)
+		rt_cond_broadcast(&drains.idle);
+	rt_unlock(&drains.lock);
+}
+
+void sched_spawn(const char *name, void (*fn)(void *arg), void *arg)
+{
+	struct hand *h = xzalloc(sizeof(*h));
+	*h = (struct hand){ fn, arg };
+	rt_lock(&drains.lock);
+	drains.hands++;
+	rt_unlock(&drains.lock);
+	rt_fiber_spawn(name, hand_fiber, h);
+}
+
+void sched_leave_to_spool(struct msg *m)
+{
+	if ((msg_flags(m) & (MSG_META_DIRTY | MSG_DATA_DIRTY)) && msg_save(m) < 0)
+		diag_error("kumo.queue", "a message could not be saved while stopping: %s", err_text());
+	msg_unref(&m);
 }
 
 /* --- due times ------------------------------------------------------------------------------------------------------------------ */
@@ -173,10 +210,8 @@ static void sched_push(struct sched_queue *q, struct msg *m)
 		return;
 	}
 	rt_unlock(&q->lock);
-	int rc = sched_get(q->name, &again);
-	if (rc < 0) {	/* its configuration fails now; the spool still has the message */
-		diag_error("kumo.queue", "%.*s: %s; a message stays in the spool until restart", SLICE_ARG(q->name), err_text());
-		msg_unref(&m);
+	if (sched_get(q->name, &again) < 0) {
+		sched_set_aside(m, "configuration of a queue");
 		return;
 	}
 	sched_push(again, m);
@@ -290,8 +325,8 @@ static void drain_fiber(void *arg)
 		struct list *l = queue_stopping() ? NULL : list_pop(&drains.pending);
 		if (l)
 			q = LIST_ENTRY(l, struct sched_queue, pending);
-		else if (--drains.running == 0)
-			rt_cond_broadcast(&drains.idle);
+		else
+			drains.running--;
 		rt_unlock(&drains.lock);
 	}
 }
@@ -307,7 +342,7 @@ static void drain_start(struct sched_queue *q)
 		list_push(&drains.pending, &q->pending);
 	rt_unlock(&drains.lock);
 	if (now)
-		rt_fiber_spawn("queue drain", drain_fiber, q);
+		sched_spawn("queue drain", drain_fiber, q);
 }
 
 void sched_on_tick(struct tick *t)
@@ -368,7 +403,7 @@ struct msg **sched_peek(struct sched_queue *q, int64_t limit, size_t *n)
 
 /* --- the end -------------------------------------------------------------------------------------------------------------------------- */
 
-static void drains_wait(void)
+void sched_stop_hands(void)
 {
 	rt_lock(&drains.lock);
 	struct list *l;
@@ -378,8 +413,10 @@ static void drains_wait(void)
 		sched_unref(&q);
 		rt_lock(&drains.lock);
 	}
-	while (drains.running > 0 && rt_cond_wait(&drains.idle, &drains.lock, 3000) == 0)
+	while (drains.hands > 0 && rt_cond_wait(&drains.idle, &drains.lock, HANDS_STOP_MS) == 0)
 		;
+	if (drains.hands > 0)
+		diag_error("kumo.queue", "%u fibers with messages in hand did not end in time; those messages are in the spool", drains.hands);
 	rt_unlock(&drains.lock);
 }
 
@@ -388,7 +425,7 @@ void sched_begin_stop(void) { atomic_store(&stopping, true); }
 void sched_stop(void)
 {
 	size_t n, k, failed = 0;
-	drains_wait();
+	sched_stop_hands();
 	requeue_stop();
 	struct sched_queue **all = sched_all(&n);
 	for (size_t i = 0; i < n; i++) {

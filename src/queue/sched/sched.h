@@ -83,7 +83,13 @@ void sched_requeue_into(struct sched_queue *q, struct msg *m, bool increment, in
 /* Looks its queue up again and inserts it as it is: for messages of a ready queue that has to be emptied. Yields. */
 void sched_reinsert(struct msg *m, struct queue_context ctx);
 
+/* Spawns a fiber that holds messages which stand in no queue: sched_stop waits for its end, so that it had better look at queue_stopping(). */
+void sched_spawn(const char *name, void (*fn)(void *arg), void *arg);
+/* Everything stops: the message is left to the spool. Takes the reference over. Yields. */
+void sched_leave_to_spool(struct msg *m);
+
 void sched_init(void);
 void sched_begin_stop(void);	/* from now on insertions only save */
+void sched_stop_hands(void);	/* waits for the fibers of sched_spawn. Yields. */
 void sched_stop(void);		/* saves what the spool does not know yet, forgets all messages. Yields. */
 bool queue_stopping(void);

@@ -23,3 +23,5 @@ void sched_expire(struct msg *m, const struct conf *conf, struct slice site, str
 void promote_init(void);
 void requeue_init(void);
 void requeue_stop(void);		/* saves and forgets what was set aside */
+/* M's queue cannot be told now (WHAT failed, as the error text says): tried again every few seconds. Takes the reference over. Yields. */
+void sched_set_aside(struct msg *m, const char *what);
