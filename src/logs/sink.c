@@ -272,11 +272,13 @@ int sink_write(struct sink *s, unsigned class_id, struct slice text, bool may_re
 	while (s->n_pending >= s->opts.back_pressure && !s->stop) {
 		rt_cond_signal(&s->work);
 		int rc = rt_cond_wait(&s->room, &s->lock, INT64_MAX);
-		if (rc < 0) {
+		if (rc < 0 && may_refuse) {
 			rt_unlock(&s->lock);
 			free(copy);
 			return rc;
 		}
+		if (rc < 0)	/* told to end, and what has happened has happened: one record over the bound */
+			break;
 	}
 	size_t before = s->pending.len;
 	buf_put(&s->pending, &l, sizeof l);
