@@ -8,6 +8,7 @@
 #include "queue/queue.h"
 #include "queue/ready/dispatch.h"
 #include "queue/throttle.h"
+#include "rt/diag.h"
 #include "rt/fiber.h"
 #include "rt/metrics_shared.h"
 #include "rt/sync.h"
@@ -179,19 +180,25 @@ static int queue_request(struct inject_job *j)
 	return rc;
 }
 
+/* Whether the same would fail again: an address or template that is wrong, a policy that says 5xx. */
+static bool is_for_good(int rc) { return rc == -E_INVAL || (rc == -E_REJECT && err_text()[0] == '5'); }
+
 int inject_run(struct inject_job *j, struct inject_result *out)
 {
 	const struct inject_recipient *r = j->req.recipients.items;
+	size_t n = j->req.recipients.n;
 
-	*out = (struct inject_result){ .failed_recipients = val_list(), .errors = val_list() };
+	*out = (struct inject_result){ .failed_recipients = val_list(), .errors = val_list(), .done = arena_alloc(j->arena, n + 1), .refused = arena_alloc(j->arena, n + 1) };
 	if (j->req.deferred_generation)
 		return queue_request(j);
-	for (size_t i = 0; i < j->req.recipients.n; i++) {
+	for (size_t i = 0; i < n; i++) {
 		int rc = rt_yield();	/* a text that fails may have taken long, and nothing else here waits */
 		if (rc == 0)
 			rc = inject_one(j, &r[i]);
 		if (rc < 0 && rt_check() < 0)
 			return rc;
+		out->refused[i] = is_for_good(rc);
+		out->done[i] = rc == 0 || out->refused[i];
 		if (rc == 0) {
 			out->success++;
 			continue;
@@ -199,6 +206,8 @@ int inject_run(struct inject_job *j, struct inject_result *out)
 		out->fail++;
 		val_push(j->arena, &out->failed_recipients, val_str(j->arena, r[i].email));
 		val_push(j->arena, &out->errors, val_cstr(j->arena, arena_printf(j->arena, "%.*s: %s", SLICE_ARG(r[i].email), err_text())));
+		if (!out->done[i])
+			out->retry_why = out->errors.items[out->errors.n - 1].s;
 	}
 	return 0;
 }
@@ -281,14 +290,94 @@ void api_inject(struct api_call *c)
 
 /* --- deferred generation ----------------------------------------------------------------------------------------------- */
 
-static int generate(struct msg *m)
+static int origin_of_request(struct msg *m, struct arena *a, struct val *auth, struct inject_origin *o)
+{
+	struct val peer, via, host;
+	int rc = msg_meta_get(m, SLICE("auth_info"), a, auth);
+
+	if (rc == 0 && (rc = msg_meta_get(m, SLICE("received_from"), a, &peer)) == 0 && (rc = msg_meta_get(m, SLICE("received_via"), a, &via)) == 0)
+		rc = msg_meta_get(m, SLICE("hostname"), a, &host);
+	if (rc == 0 && (peer.type != VAL_STR || ipaddr_parse(peer.s, &o->peer) < 0))
+		rc = err_set(E_INVAL, "received_from metadata is missing");
+	if (rc < 0)
+		return rc;
+	if (auth->type != VAL_OBJ)
+		*auth = aaa_auth_info(a, &o->peer);
+	o->auth = auth;
+	o->via = via.type == VAL_STR ? via.s : SLICE_NONE;
+	o->hostname = host.type == VAL_STR ? host.s : SLICE_NONE;
+	return 0;
+}
+
+/* The client was told of success: those who cannot have a message get a final record at least. */
+static int bounce_refused(struct dispatcher *d, struct msg *m, const struct inject_job *j, const struct inject_result *res)
+{
+	const struct inject_recipient *r = j->req.recipients.items;
+	size_t nth = 0;
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i < j->req.recipients.n && nth < res->errors.n; i++) {
+		bool failed = slice_eq(res->failed_recipients.items[nth].s, r[i].email);
+		if (failed && res->refused[i]) {
+			struct smtp_response why = { .code = 550, .content = res->errors.items[nth].s };
+			struct log_event ev = dispatch_event(d, LOG_BOUNCE, m, why);
+			ev.recipients = &r[i].email;
+			ev.n_recipients = 1;
+			rc = log_disposition(&ev);
+		}
+		nth += failed;
+	}
+	return rc;
+}
+
+/* Only those whose turn comes again stay in the request; how many. */
+static size_t keep_the_rest(struct msg *m, struct inject_job *j, const struct inject_result *res)
+{
+	const struct val *all = val_get_lit(j->source, "recipients");
+	struct val source = val_copy(j->arena, j->source), rest = val_list();
+	struct rt_shield shield;
+	struct buf text = { 0 };
+	size_t len;
+
+	for (uint32_t i = 0; i < all->n; i++)
+		if (!res->done[i])
+			val_push(j->arena, &rest, val_copy(j->arena, &all->items[i]));
+	if (rest.n == 0 || rest.n == all->n)
+		return rest.n;
+	val_put_lit(j->arena, &source, "recipients", rest);
+	json_put(&text, &source, JSON_COMPACT);
+	char *data = buf_take(&text, &len);
+	msg_set_body(m, msg_body_take(data, len));
+	rt_shield_enter(&shield);
+	if (msg_save(m) < 0)
+		diag_error("kumod", "what is left of a request for deferred generation could not be saved: %s", err_text());
+	rt_shield_leave(&shield);
+	return rest.n;
+}
+
+/* 0: all recipients have a message or a final record. Otherwise the request holds those who don't. */
+static int run_request(struct dispatcher *d, struct msg *m, struct inject_job *job)
+{
+	struct inject_result res;
+	int rc = inject_run(job, &res);
+	const char *why = rc < 0 ? arena_strdup(job->arena, slice_from_cstr(err_text())) : NULL;
+	int bounced = bounce_refused(d, m, job, &res);
+	size_t left = keep_the_rest(m, job, &res);
+
+	if (rc < 0)
+		return err_set((enum err_code)-rc, "%s", why);
+	if (bounced < 0 || left == 0)
+		return bounced;
+	return err_set(E_AGAIN, "%zu recipients have no message yet: %.*s", left, SLICE_ARG(res.retry_why));
+}
+
+static int generate(struct dispatcher *d, struct msg *m)
 {
 	struct arena *a = arena_create();
 	struct inject_request req;
-	struct inject_result result;
 	struct inject_job job = { 0 };
 	struct inject_origin origin = { 0 };
-	struct val source, auth, peer, via, host;
+	struct val source, auth;
 	struct msg_body *body = NULL;
 
 	int rc = msg_body(m, &body);
@@ -296,20 +385,12 @@ static int generate(struct msg *m)
 		rc = json_parse(msg_body_view(body), a, &source);
 	if (rc == 0)
 		rc = opt_parse(&API_INJECT_REQUEST, &source, a, &req);
-	if (rc == 0 && (rc = msg_meta_get(m, SLICE("auth_info"), a, &auth)) == 0 && (rc = msg_meta_get(m, SLICE("received_from"), a, &peer)) == 0 &&
-	    (rc = msg_meta_get(m, SLICE("received_via"), a, &via)) == 0)
-		rc = msg_meta_get(m, SLICE("hostname"), a, &host);
-	if (rc == 0 && (peer.type != VAL_STR || ipaddr_parse(peer.s, &origin.peer) < 0))
-		rc = err_set(E_INVAL, "received_from metadata is missing");
+	if (rc == 0)
+		rc = origin_of_request(m, a, &auth, &origin);
 	if (rc == 0) {
-		if (auth.type != VAL_OBJ)
-			auth = aaa_auth_info(a, &origin.peer);
-		origin.auth = &auth;
-		origin.via = via.type == VAL_STR ? via.s : SLICE_NONE;
-		origin.hostname = host.type == VAL_STR ? host.s : SLICE_NONE;
 		rc = inject_job_init(&job, a, &source, &req, &origin);
 		if (rc == 0)
-			rc = inject_run(&job, &result);
+			rc = run_request(d, m, &job);
 		inject_job_fini(&job);
 	}
 	if (body)
@@ -338,8 +419,8 @@ static int gen_deliver(struct dispatcher *d)
 		const char *refusal = intake_refusal();
 		if (refusal)	/* the request waits: what it makes could not be taken */
 			return err_set(E_AGAIN, "%s", refusal);
-		int rc = generate(m);
-		if (rc == -E_CANCELED || rc == -E_TIMEOUT || rc == -E_SHUTDOWN)
+		int rc = generate(d, m);
+		if (rc == -E_CANCELED || rc == -E_TIMEOUT || rc == -E_SHUTDOWN || rc == -E_AGAIN)
 			return rc;
 		if (rc < 0) {
 			struct smtp_response failed = { .code = 500, .content = slice_from_cstr(err_text()) };

@@ -83,6 +83,9 @@ int inject_make(const struct inject_job *j, const struct inject_recipient *r, st
 struct inject_result {
 	int64_t success, fail;
 	struct val failed_recipients, errors;	/* lists */
+	bool *done;		/* by recipient: queued, or refused for good; in the job's arena */
+	bool *refused;		/* by recipient */
+	struct slice retry_why;	/* what the last of the others failed with */
 };
 /* Makes and queues all, or queues the request itself. Negative: nothing was done. Yields. */
 int inject_run(struct inject_job *j, struct inject_result *out) WARN_UNUSED;

@@ -255,6 +255,30 @@ static void test_failing(void **state)
 	msg_unref(&m);
 }
 
+static void log_delivery(void *m) { log_one(LOG_DELIVERY, m, 0); }
+
+/* What has happened is recorded, even by one who may not wait for room. */
+static void test_canceled_writer(void **state)
+{
+	int n, lines = 0;
+	struct msg *m = message();
+	configure("{\"back_pressure\":1}");
+	assert_int_equal(rmdir(dir), 0);
+	fclose(fopen(dir, "w"));
+	log_one(LOG_RECEPTION, m, 0);
+	struct rt_fiber *f = rt_fiber_start("waits for room", log_delivery, m);
+	assert_int_equal(rt_sleep_ms(50), 0);
+	rt_fiber_cancel(f);
+	rt_fiber_join(f);
+	rt_fiber_unref(&f);
+	unlink(dir);
+	logs_fini();
+	for (char *text = read_all("", &n); *text; text++)
+		lines += *text == '\n';
+	assert_int_equal(lines, 2);
+	msg_unref(&m);
+}
+
 static void test_back_pressure(void **state)
 {
 	int n, lines = 0;
@@ -369,7 +393,7 @@ static void run(void *arg)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = { T(test_records), T(test_per_record), T(test_refused_options), T(test_rolls), T(test_segment_times),
-		T(test_failing), T(test_back_pressure), T(test_classes), T(test_accounting) };
+		T(test_failing), T(test_canceled_writer), T(test_back_pressure), T(test_classes), T(test_accounting) };
 	failed = cmocka_run_group_tests(tests, NULL, NULL);
 }
 

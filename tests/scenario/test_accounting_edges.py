@@ -59,3 +59,26 @@ def test_messages_whose_queue_has_no_configuration_at_start_are_tried_again(kumo
     assert s.wait(5, 20), k.stderr()
     assert k.stop() == 0
     assert sorted(r["recipient"] for r in k.records() if r["type"] in FINAL) == ["r%d@a.example" % i for i in range(5)]
+
+
+def test_deferred_generation_loses_no_recipient(kumod, sink):
+    """The client was told of success before there was a message: those that fail for now are tried again, and only those; others have a Bounce record."""
+    s = sink()
+    k = kumod(BASE + r"""
+kumo.on('http_message_generated', function(msg)
+  local user = msg:recipient().user
+  if user == 'never' then kumo.reject(550, 'not this one') end
+  local f = io.open(DIR .. '/working')
+  if not f and user == 'later' then error 'on purpose' end
+end)""", sink_port=s.port)
+    rcpts = ["first@a.example", "never@a.example", "later@a.example", "last@b.example"]
+    status, _ = k.http("POST", "/api/inject/v1", {"envelope_sender": "s@from.example", "content": "Subject: x\n\nbody\n", "deferred_generation": True, "recipients": [{"email": r} for r in rcpts]})
+    assert status == 200 and s.wait(2)
+    assert [r for r in k.wait_records("TransientFailure") if "1 recipients have no message yet" in r["response"]["content"] and "on purpose" in r["response"]["content"]]
+    open(k.dir + "/working", "w").close()
+    assert k.http("POST", "/api/admin/rebind/v1", {"reason": "test", "data": {}, "always_flush": True})[0] == 200
+    assert s.wait(3)
+    assert k.stop() == 0
+    ended = collections.Counter((r["recipient"], r["type"]) for r in k.records() if r["type"] in FINAL)
+    assert ended == {("first@a.example", "Delivery"): 1, ("last@b.example", "Delivery"): 1, ("later@a.example", "Delivery"): 1, ("never@a.example", "Bounce"): 1, ("", "Delivery"): 1}
+    assert sorted(s.rcpts) == sorted(r for r in rcpts if r != "never@a.example")
