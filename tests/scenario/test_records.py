@@ -1,7 +1,7 @@
 """Log records: every type with every field of reference/log_record, and the options of loggers."""
-import re, subprocess
+import glob, json, os, re, subprocess
 import pytest
-from kumotest import BASE, Client, Kumod, Sink
+from kumotest import BASE, Client, Kumod, Sink, run_kumod, wait_for
 
 COMMON = {"type", "id", "sender", "recipient", "queue", "site", "size", "response", "peer_address", "timestamp", "event_time", "created", "created_time", "num_attempts", "bounce_classification",
           "egress_pool", "egress_source", "source_address", "feedback_report", "meta", "headers", "delivery_protocol", "reception_protocol", "nodeid"}
@@ -167,3 +167,72 @@ def test_feedback(world):
     assert ("fbl", "Reception") not in world and set(r) == COMMON | {"session_id"}
     f = r["feedback_report"]
     assert (f["feedback_type"], f["user_agent"], f["extensions"]) == ("abuse", "X/1", {"removal-recipient": ["u@x.example"]}) and "original" in f["original_message"]
+
+
+# --- options of configure_local_logs ---
+
+
+def files(k, folder="logs"):
+    """The lines of each segment that is finished: a whole zstd frame."""
+    out = {}
+    for path in sorted(glob.glob("%s/%s/*" % (k.dir, folder))):
+        if os.path.isfile(path):
+            r = subprocess.run(["zstd", "-dcq", path], capture_output=True, text=True)
+            if r.returncode == 0:
+                out[os.path.basename(path)] = r.stdout.splitlines()
+    return out
+
+
+def log(kumod, sink, options, rcpts=("ok@a.example",), n=1, post=""):
+    s = sink(lambda verb, line: "550 5.1.1 gone" if verb == "RCPT" and "<bounce" in line else None)
+    k = kumod(BASE.replace("local log = { log_dir = DIR .. '/logs', max_segment_duration = '1s' }", "local log = { log_dir = DIR .. '/logs', %s }" % options) + post, sink_port=s.port)
+    c = k.client()
+    for _ in range(n):
+        for r in rcpts:
+            assert c.mail(r).startswith("250")
+    assert s.wait(n)
+    return k
+
+
+def test_per_record(kumod, sink):
+    k = log(kumod, sink, """per_record = {
+      Reception = { suffix = '_recv', segment_header = 'first line\\nsecond\\n' }, Delivery = { log_dir = DIR .. '/deliveries' },
+      Bounce = { suffix = '.txt', template = 'Bounce! id={{ id }}, from={{ sender }} code={{ response.code }} none={{ code }} h={{ headers }}' },
+      Any = { enable = false } }""", ("ok@a.example", "bounce@a.example", "bounce@nosuch.example"))
+    assert wait_for(lambda: k.metric("total_messages_fail", service="smtp_client"))
+    k.stop()
+    got = files(k)
+    assert sorted(re.sub(r"^\d{8}-\d{6}\.\d+", "", name) for name in got) == [".txt", "_recv"]
+    recv = next(lines for name, lines in got.items() if name.endswith("_recv"))
+    assert recv[:2] == ["first line", "second"] and [json.loads(l)["type"] for l in recv[2:]] == ["Reception"] * 3
+    bounce = next(lines for name, lines in got.items() if name.endswith(".txt"))
+    assert len(bounce) == 1 and re.fullmatch(r"Bounce! id=[0-9a-f]{32}, from=s@from.example code=550 none= h=\{\}", bounce[0])
+    assert [json.loads(l)["type"] for lines in files(k, "deliveries").values() for l in lines] == ["Delivery"]
+
+
+def test_max_file_size(kumod, sink):
+    """Bytes before compression; a record is not divided."""
+    k = log(kumod, sink, "max_file_size = 2500, compression_level = 19", n=9)
+    k.stop()
+    sizes = [sum(len(l) + 1 for l in lines) for lines in files(k).values()]
+    assert len(sizes) > 4 and all(2500 <= size < 5000 for size in sizes[:-1]), sizes
+    assert len(k.records()) == 18
+
+
+def test_max_segment_duration(kumod, sink):
+    k = log(kumod, sink, "max_segment_duration = '1s'")
+    assert wait_for(lambda: sum(map(len, files(k).values())) == 2, 5)      # finished without another record
+    before = set(files(k))
+    k.client().mail()
+    assert k.wait_records("Delivery", 2, 5) and set(files(k)) > before
+    k = log(kumod, sink, "")
+    assert not wait_for(lambda: files(k), 2)
+    k.stop()
+    assert [len(lines) for lines in files(k).values()] == [2]
+
+
+@pytest.mark.parametrize("options, words", [("compression_level = 23", "compression_level"), ("per_record = { Nonsense = {} }", "Nonsense"), ("max_segment_duration = 'x'", "max_segment_duration"),
+                                            ("per_record = { Bounce = { template = '{{ }' } }", "template"), ("min_free_space = 'x'", "min_free_space")])
+def test_options_refused(kumod, options, words):
+    status, out, err = run_kumod(BASE.replace("max_segment_duration = '1s' }", options + " }"))
+    assert status == 1 and words in err, err
