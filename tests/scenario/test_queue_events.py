@@ -1,6 +1,7 @@
 """Events on a message's way through the queues, with their arguments and what their answers do: requeue_message, smtp_client_rewrite_delivery_status,
-throttle_insert_ready_queue, http_message_generated; schedules."""
+throttle_insert_ready_queue, http_message_generated; schedules and retries."""
 import datetime, json, time
+import pytest
 from kumotest import BASE, wait_for
 
 NOTE = r'''
@@ -147,3 +148,22 @@ end)
     assert r["first", "Delayed"]["response"]["content"].startswith("Context: Received, ScheduledForLater. Next due in ")
     assert "which exceeds the expiry time" in r["expires", "Expiration"]["response"]["content"] and when(r["expires", "Expiration"]) - t < 4
     assert ("closed", "Delivery") not in r and ("closed", "Delayed") in r
+
+
+def scheduled(k, queue, n):
+    messages = json.loads(k.http("GET", "/api/admin/inspect-sched-q/v1?queue_name=%s" % queue)[1])["messages"]
+    return messages if len(messages) == n and all(m["message"].get("due") for m in messages) else None
+
+
+@pytest.mark.parametrize("interval, seconds, jitter", [("20m", 1200, 30), ("2h", 7200, 30), ("4m", 240, 6)])
+def test_the_first_retry(kumod, sink, interval, seconds, jitter):
+    """retry_interval with jitter of 1/40 either way, of 30 seconds at most."""
+    s = sink(lambda verb, line: "451 4.3.0 no" if verb == "MAIL" else None)
+    k = kumod("QUEUE = { retry_interval = '%s', max_age = '1 day' }\n" % interval + BASE, sink_port=s.port)
+    c, n = k.client(), 40
+    for i in range(n):
+        assert c.mail("r%d@a.example" % i).startswith("250")
+    failed = {r["id"]: datetime.datetime.fromisoformat(r["event_time"]).timestamp() for r in k.wait_records("TransientFailure", n)}
+    due = {m["id"]: datetime.datetime.fromisoformat(m["message"]["due"]).timestamp() for m in wait_for(lambda: scheduled(k, "a.example", n))}
+    off = [due[i] - failed[i] - seconds for i in failed]
+    assert len(off) == n and min(off) >= -jitter - 1 and max(off) <= jitter + 1 and max(off) - min(off) > jitter, off
