@@ -236,3 +236,37 @@ def test_max_segment_duration(kumod, sink):
 def test_options_refused(kumod, options, words):
     status, out, err = run_kumod(BASE.replace("max_segment_duration = '1s' }", options + " }"))
     assert status == 1 and words in err, err
+
+
+# --- hooks ---
+
+HOOKS = r'''
+local function note(what) local f = io.open(DIR .. '/notes', 'a'); f:write(what .. '\n'); f:close() end
+kumo.on('pre_init', function()
+  kumo.configure_log_hook { name = 'one', meta = { 'x_*' }, headers = { 'Subject' }, per_record = { Bounce = { enable = false } } }
+  kumo.configure_log_hook { name = 'two', per_record = { Delivery = { template = 'to {{ recipient }} by {{ site }}' }, Any = { enable = false } } }
+  kumo.configure_log_disposition_hook { name = 'three', per_record = { Reception = { enable = false } } }
+end)
+kumo.on('smtp_server_message_received', function(m) m:set_meta('x_mark', 'm') end)
+kumo.on('should_enqueue_log_record', function(m, hook)
+  local r = m:get_meta 'log_record'
+  note(string.format('%s %s %s %s', hook, r.type, m:get_meta 'reception_protocol', r.meta.x_mark))
+  if hook == 'two' then note((m:get_data():gsub('\n$', ''))) end
+  if hook == 'one' then note('body ' .. tostring(kumo.serde.json_parse(m:get_data()).headers.Subject)) end
+  m:set_meta('queue', 'null')
+  return true
+end)
+kumo.on('log_disposition_three', function(m, r)
+  note(string.format('three %s %s %s', r.type, m:recipient().user, r.response.code))
+end)
+'''
+
+
+def test_hooks(kumod, sink):
+    """What hooks make are messages of which no hook is told; per_record, template, meta and headers are a hook's own."""
+    k = log(kumod, sink, "max_segment_duration = '1s'", ("ok@a.example", "bounce@a.example"), post=HOOKS)
+    assert k.wait_records("Bounce") and k.wait_records("Delivery")
+    notes = wait_for(lambda: (lambda t: len(t) >= 10 and t)(open(k.dir + "/notes").read().splitlines()))
+    assert sorted(notes) == sorted(["one Reception LogRecord m", "body x"] * 2 + ["one Delivery LogRecord m", "body x", "two Delivery LogRecord nil", "to ok@a.example by " + SITE,
+                                                                                  "three Delivery ok 250", "three Bounce bounce 550"])
+    assert sorted(r["type"] for r in k.records()) == ["Bounce", "Delivery", "Reception", "Reception"]
