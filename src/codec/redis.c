@@ -14,7 +14,7 @@ void redis_put_command(struct buf *b, const struct slice *args, size_t n)
 struct reader {
 	struct slice rest;
 	struct arena *arena;
-	struct slice error;	/* of an error reply at the top */
+	struct slice error;	/* of the first error reply, at the top or within a list */
 	bool failed;
 };
 
@@ -83,8 +83,8 @@ static int value(struct reader *r, struct val *out, int depth)
 		return rc;
 	line = slice_sub(line, 1, SIZE_MAX);
 	if (kind == '+' || kind == '-') {
-		*out = val_str(r->arena, line);
-		if (kind == '-' && depth == 0) {
+		*out = kind == '+' && slice_eq(line, SLICE("OK")) ? val_bool(true) : val_str(r->arena, line);
+		if (kind == '-' && !r->failed) {
 			r->failed = true;
 			r->error = line;
 		}

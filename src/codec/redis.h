@@ -2,8 +2,8 @@
 /*
  * redis - the protocol of Redis (RESP2): commands out, replies in.
  *
- * A reply becomes a val: text and status replies are strings, integers integers, lists lists, "no value" null. An error reply is not a
- * value: the parser says so and gives its text.
+ * A reply becomes a val: text and status replies are strings, but the status OK is true; integers integers, lists lists, "no value" null. An
+ * error reply is not a value, nor is a list with one in it: the parser says so and gives its text.
  *
  * Thread:  any.   Memory: values are copied into the arena given.   Yields: never.
  */

@@ -22,7 +22,7 @@ static void test_replies(void **state)
 	static const struct {
 		const char *text, *json;
 	} rows[] = {
-		{ "+OK\r\n", "\"OK\"" }, { ":-7\r\n", "-7" }, { "$5\r\nhe\r\no\r\n", "\"he\\r\\no\"" }, { "$-1\r\n", "null" }, { "*-1\r\n", "null" },
+		{ "+OK\r\n", "true" }, { "+PONG\r\n", "\"PONG\"" }, { ":-7\r\n", "-7" }, { "$5\r\nhe\r\no\r\n", "\"he\\r\\no\"" }, { "$-1\r\n", "null" }, { "*-1\r\n", "null" },
 		{ "*3\r\n:1\r\n$1\r\nx\r\n*1\r\n+y\r\n", "[1,\"x\",[\"y\"]]" }, { "*0\r\n", "[]" }, { "$0\r\n\r\n", "\"\"" },
 	};
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
@@ -49,6 +49,9 @@ static void test_faults(void **state)
 	assert_int_equal(redis_parse(SLICE("-ERR unknown command\r\n+next"), a, &v, &used), -E_REJECT);
 	assert_int_equal(used, 22);
 	assert_string_equal(err_text(), "ERR unknown command");
+	assert_int_equal(redis_parse(SLICE("*3\r\n:1\r\n-first\r\n-second\r\n"), a, &v, &used), -E_REJECT);
+	assert_int_equal(used, 25);
+	assert_string_equal(err_text(), "first");
 	struct buf deep = { 0 };
 	for (int i = 0; i < 100; i++)
 		buf_lit(&deep, "*1\r\n");

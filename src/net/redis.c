@@ -112,6 +112,14 @@ static void name_service(struct redis_client *c)
 	snprintf(c->service, sizeof c->service, "redis%s://%s:%u-%08lx", c->tls ? "s" : "", c->host, c->port, crc32(0, (const Bytef *)text, (uInt)n));
 }
 
+static void replace(char **text, struct slice by)
+{
+	if (!by.ptr)
+		return;
+	free(*text);
+	*text = xmemdup0(by.ptr, by.len);
+}
+
 int redis_client_create(const struct redis_conf *conf, struct redis_client **out)
 {
 	struct redis_client *c = xzalloc(sizeof *c);
@@ -127,6 +135,8 @@ int redis_client_create(const struct redis_conf *conf, struct redis_client **out
 		redis_client_unref(&c);
 		return rc;
 	}
+	replace(&c->user, conf->username);
+	replace(&c->password, conf->password);
 	name_service(c);
 	*out = c;
 	return 0;

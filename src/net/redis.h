@@ -11,6 +11,7 @@ struct redis_conf {
 	struct slice url;		/* redis[s]://[user][:password@]host[:port][/db], for rediss:// also #insecure: the certificate is not checked */
 	int64_t connect_timeout_ms, response_timeout_ms;
 	size_t pool_size;		/* idle connections kept on each shard */
+	struct slice username, password;	/* SLICE_NONE: those of the URL, if any */
 };
 struct redis_client;
 int redis_client_create(const struct redis_conf *conf, struct redis_client **out) WARN_UNUSED;	/* -E_INVAL: the URL; what tls_ctx_client says */
