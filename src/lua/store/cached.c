@@ -524,3 +524,29 @@ void cached_push(lua_State *L, struct cached *c)
 	else
 		policy_obj_push(L, c->type, c->obj);
 }
+
+/* --- maps of them ------------------------------------------------------------------------------------------------------- */
+
+int cached_push_found(lua_State *L, struct cached *c)
+{
+	if (!c)
+		return 0;
+	cached_push(L, c);
+	cached_unref(&c);
+	return 1;
+}
+
+int cached_push_map(lua_State *L, const struct policy_obj_type *t, void *obj, cached_assign_cb *assign)
+{
+	lua_settop(L, 1);
+	policy_obj_push(L, t, obj);
+	if (lua_isnil(L, 1))
+		return 1;
+	policy_check_table(L, 1, "HashMap<String, Value>");
+	for (lua_pushnil(L); lua_next(L, 1); lua_pop(L, 1)) {
+		lua_pushvalue(L, -2);	/* converted here, not in place */
+		assign(L, obj, policy_check_text(L, -1), lua_gettop(L) - 1);
+		lua_pop(L, 1);
+	}
+	return 1;
+}

@@ -26,6 +26,10 @@ struct cached *cached_check(lua_State *L, int idx);
 /* From N values on top of the stack: none is nil, one is itself, several are a list. Does not raise. */
 int cached_from_results(lua_State *L, int n, struct cached **out) WARN_UNUSED;
 void cached_push(lua_State *L, struct cached *c);
+int cached_push_found(lua_State *L, struct cached *c);	/* the same, and gives the reference back; no result for NULL */
+/* Constructors of maps: pushes OBJ and calls ASSIGN for each entry of the table at 1, where nil is none. Raises. */
+typedef void cached_assign_cb(lua_State *L, void *obj, struct slice key, int value_idx);
+int cached_push_map(lua_State *L, const struct policy_obj_type *t, void *obj, cached_assign_cb *assign);
 struct cached *cached_ref(struct cached *c);
 void cached_unref(struct cached **c);
 

@@ -111,12 +111,12 @@ static struct cached *look_up(struct cidr_map *m, const struct cidr *net)
 	return found;
 }
 
-static void assign(lua_State *L, struct cidr_map *m, struct slice key, int value_idx)
+static void assign(lua_State *L, void *map, struct slice key, int value_idx)
 {
 	struct cidr net;
 	if (parse_key(key, &net) < 0)
 		policy_raise(L, -E_INVAL);
-	put(m, &net, cached_check(L, value_idx));
+	put(map, &net, cached_check(L, value_idx));
 }
 
 static int map_index(lua_State *L)
@@ -125,12 +125,7 @@ static int map_index(lua_State *L)
 	struct cidr net;
 	if (parse_key(policy_check_text(L, 2), &net) < 0)
 		return policy_raise(L, -E_INVAL);
-	struct cached *c = look_up(m, &net);
-	if (!c)
-		return 0;
-	cached_push(L, c);
-	cached_unref(&c);
-	return 1;
+	return cached_push_found(L, look_up(m, &net));
 }
 
 static int map_newindex(lua_State *L)
@@ -142,20 +137,9 @@ static int map_newindex(lua_State *L)
 
 static int fn_make_map(lua_State *L)
 {
-	lua_settop(L, 1);
-	if (!lua_isnil(L, 1))
-		policy_check_table(L, 1, "HashMap<String, Value>");
 	struct cidr_map *m = xzalloc(sizeof *m);
 	rt_lock_init(&m->lock, RANK_LEAF);
-	policy_obj_push(L, &CIDR_OBJ, m);
-	if (lua_isnil(L, 1))
-		return 1;
-	for (lua_pushnil(L); lua_next(L, 1); lua_pop(L, 1)) {
-		lua_pushvalue(L, -2);	/* converted here, not in place */
-		assign(L, m, policy_check_text(L, -1), lua_gettop(L) - 1);
-		lua_pop(L, 1);
-	}
-	return 1;
+	return cached_push_map(L, &CIDR_OBJ, m, assign);
 }
 
 static const luaL_Reg METHODS[] = { { "__index", map_index }, { "__newindex", map_newindex }, { NULL, NULL } };

@@ -111,43 +111,29 @@ static void put(struct domain_map *m, struct slice name, struct cached *value)
 	cached_unref(&old);
 }
 
+static void assign(lua_State *L, void *map, struct slice name, int value_idx)
+{
+	put(map, name, cached_check(L, value_idx));
+}
+
 static int map_index(lua_State *L)
 {
 	struct domain_map *m = policy_obj_check(L, 1, &DOMAIN_OBJ);
-	struct slice name = policy_check_text(L, 2);
-	struct cached *c = look_up(m, slice_new(name.ptr, name.len));
-	if (!c)
-		return 0;
-	cached_push(L, c);
-	cached_unref(&c);
-	return 1;
+	return cached_push_found(L, look_up(m, policy_check_text(L, 2)));
 }
 
 static int map_newindex(lua_State *L)
 {
 	struct domain_map *m = policy_obj_check(L, 1, &DOMAIN_OBJ);
-	struct slice name = policy_check_text(L, 2);
-	put(m, name, cached_check(L, 3));
+	assign(L, m, policy_check_text(L, 2), 3);
 	return 0;
 }
 
 static int fn_new(lua_State *L)
 {
-	lua_settop(L, 1);
-	if (!lua_isnil(L, 1))
-		policy_check_table(L, 1, "HashMap<String, Value>");
 	struct domain_map *m = xzalloc(sizeof *m);
 	rt_lock_init(&m->lock, RANK_LEAF);
-	policy_obj_push(L, &DOMAIN_OBJ, m);
-	if (lua_isnil(L, 1))
-		return 1;
-	for (lua_pushnil(L); lua_next(L, 1); lua_pop(L, 1)) {
-		lua_pushvalue(L, -2);
-		struct slice name = policy_check_text(L, -1);
-		put(m, name, cached_check(L, lua_gettop(L) - 1));
-		lua_pop(L, 1);
-	}
-	return 1;
+	return cached_push_map(L, &DOMAIN_OBJ, m, assign);
 }
 
 static const luaL_Reg METHODS[] = { { "__index", map_index }, { "__newindex", map_newindex }, { NULL, NULL } };

@@ -62,26 +62,21 @@ static int by_pattern(const void *a, const void *b)
 	return slice_cmp(slice_new(x->pattern, x->pattern_len), slice_new(y->pattern, y->pattern_len));
 }
 
+static void add(lua_State *L, void *set, struct slice pattern, int value_idx)
+{
+	struct regex_set *s = set;
+	struct cached *value = cached_check(L, value_idx);
+	s->entries = xreallocarray(s->entries, s->n + 1, sizeof *s->entries);
+	struct set_entry *e = &s->entries[s->n++];
+	*e = (struct set_entry){ NULL, value, xmemdup0(pattern.ptr, pattern.len), pattern.len };
+	if (regex_create(pattern, REGEX_PLAIN, &e->re) < 0)
+		policy_raisef(L, "regex parse error in `%.*s`: %s", SLICE_ARG(pattern), err_text());
+}
+
 static int fn_new(lua_State *L)
 {
-	lua_settop(L, 1);
-	if (!lua_isnil(L, 1))
-		policy_check_table(L, 1, "HashMap<String, Value>");
 	struct regex_set *s = xzalloc(sizeof *s);
-	policy_obj_push(L, &SET_OBJ, s);
-	if (lua_isnil(L, 1))
-		return 1;
-	for (lua_pushnil(L); lua_next(L, 1); lua_pop(L, 1)) {
-		lua_pushvalue(L, -2);
-		struct slice pattern = policy_check_text(L, -1);
-		struct cached *value = cached_check(L, lua_gettop(L) - 1);
-		s->entries = xreallocarray(s->entries, s->n + 1, sizeof *s->entries);
-		struct set_entry *e = &s->entries[s->n++];
-		*e = (struct set_entry){ NULL, value, xmemdup0(pattern.ptr, pattern.len), pattern.len };
-		if (regex_create(pattern, REGEX_PLAIN, &e->re) < 0)
-			return policy_raisef(L, "regex parse error in `%.*s`: %s", SLICE_ARG(pattern), err_text());
-		lua_pop(L, 1);
-	}
+	cached_push_map(L, &SET_OBJ, s, add);
 	if (s->n)
 		qsort(s->entries, s->n, sizeof *s->entries, by_pattern);
 	return 1;
