@@ -233,7 +233,7 @@ static bool lex_resinfo(struct scan *s, struct val *out)
 
 static bool lex_results(struct scan *s, struct val *out)
 {
-	const char *start = s->p;
+	const char *start;
 	struct buf id = { 0 };
 	struct val results = val_list(), one;
 	uint32_t version;

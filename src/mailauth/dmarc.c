@@ -5,7 +5,8 @@
 #define PROPS_MAX 32	/* tags of a record that are shown */
 
 static const char *const NAMES[] = {
-	[DMARC_PASS] = "Pass", [DMARC_NONE] = "None", [DMARC_QUARANTINE] = "Quarantine", [DMARC_REJECT] = "Reject", [DMARC_TEMPERROR] = "TempError", [DMARC_PERMERROR] = "PermError",
+	[DMARC_PASS] = "Pass", [DMARC_NONE] = "None", [DMARC_QUARANTINE] = "Quarantine", [DMARC_REJECT] = "Reject",
+	[DMARC_TEMPERROR] = "TempError", [DMARC_PERMERROR] = "PermError",
 };
 
 const char *dmarc_disposition_name(enum dmarc_disposition d)
@@ -26,7 +27,9 @@ struct record {
 
 static bool read_policy(struct slice s, enum dmarc_disposition *out)
 {
-	static const struct { const char *name; enum dmarc_disposition policy; } policies[] = { { "none", DMARC_NONE }, { "quarantine", DMARC_QUARANTINE }, { "reject", DMARC_REJECT } };
+	static const struct { const char *name; enum dmarc_disposition policy; } policies[] = {
+		{ "none", DMARC_NONE }, { "quarantine", DMARC_QUARANTINE }, { "reject", DMARC_REJECT },
+	};
 
 	for (size_t i = 0; i < ARRAY_LEN(policies); i++)
 		if (slice_eq_nocase(s, slice_from_cstr(policies[i].name))) {

@@ -4,6 +4,8 @@
  *
  * A name with a record of type SPF and no TXT has its text as TXT; a TXT in several strings is a list; "NONE" is no record. Code points
  * below 256 in texts stand for octets.
+ *
+ * Thread:  one test.   Memory: the zone is the test's.   Yields: never.
  */
 #pragma once
 #include "codec/val.h"

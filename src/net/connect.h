@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* connect - a TCP connection to a host by its name. Thread: fibers.   Memory: the descriptor is the caller's.   Yields. */
+/* connect - a TCP connection to a host by its name. Thread: fibers.   Memory: the descriptor is the caller's.   Yields: net_connect. */
 #pragma once
 #include "base/err.h"
 #include "base/slice.h"

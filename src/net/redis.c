@@ -60,12 +60,12 @@ static char *decoded(struct slice s)
 
 static int parse_url(struct slice url, struct redis_client *c)
 {
-	struct slice rest = url, part;
+	struct slice part;
 	uint64_t port = DEFAULT_PORT;
 	const bool secure = slice_starts(url, SLICE("rediss://"));
 	if (!secure && !slice_starts(url, SLICE("redis://")))
 		return err_set(E_INVAL, "redis: '%.*s' is no URL of the form redis[s]://[user][:password@]host[:port][/db]", SLICE_ARG(url));
-	rest = slice_sub(url, secure ? 9 : 8, SIZE_MAX);
+	struct slice rest = slice_sub(url, secure ? 9 : 8, SIZE_MAX);
 	ptrdiff_t at = slice_chr(rest, '#');
 	const struct tls_client_conf tls = { .insecure = at >= 0 && slice_eq(slice_sub(rest, (size_t)at + 1, SIZE_MAX), SLICE("insecure")) };
 	int rc = secure ? tls_ctx_client(&tls, &c->tls) : 0;

@@ -184,7 +184,8 @@ void memory_on_short(void (*fn)(void))
 static void begin_short(int64_t used, int64_t soft)
 {
 	metric_add(metric_lazy(&OVER_COUNT, &mem.m_over_count), 1);
-	diag_error("kumo.memory", "memory limit reached: %lld of %lld bytes are in use; no messages are accepted until there is room again", (long long)used, (long long)soft);
+	diag_error("kumo.memory", "memory limit reached: %lld of %lld bytes are in use; no messages are accepted until there is room again",
+		(long long)used, (long long)soft);
 	if (mem.making_room || (mem.room_made_ms && rt_now_ms() - mem.room_made_ms < SHORT_PAUSE_MS))
 		return;
 	mem.making_room = true;

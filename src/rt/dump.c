@@ -64,7 +64,8 @@ static void dump_shard(void *arg)
 	const struct rt_shard *s = rt_tl_shard;
 	const struct rt_fiber *self = rt_fiber_self();
 
-	buf_printf(d->b, "shard %d: %d fibers, %zu stacks in use\n", s->index, atomic_load(&s->live) - 1 - (d->asker->shard == s), (size_t)s->stacks.in_use - 1 - (d->asker->shard == s));
+	int own = 1 + (d->asker->shard == s);	/* the one that writes this, and the one that asked */
+	buf_printf(d->b, "shard %d: %d fibers, %zu stacks in use\n", s->index, atomic_load(&s->live) - own, (size_t)s->stacks.in_use - own);
 	LIST_EACH(n, &s->fibers) {
 		const struct rt_fiber *f = LIST_ENTRY(n, struct rt_fiber, all);
 		if (f != self && f != d->asker)

@@ -74,7 +74,8 @@ static struct val check_results(lua_State *L, int idx, bool list)
 	if (list && v.type == VAL_OBJ && v.n == 0)
 		v = val_list();
 	if (v.type != (list ? VAL_LIST : VAL_OBJ))
-		policy_raisef(L, "kumo.dmarc.check_msg: argument %d must be %s", idx, list ? "the list that msg:dkim_verify returns" : "the result that kumo.spf.check_msg returns");
+		policy_raisef(L, "kumo.dmarc.check_msg: argument %d must be %s", idx,
+			list ? "the list that msg:dkim_verify returns" : "the result that kumo.spf.check_msg returns");
 	return v;
 }
 
@@ -92,7 +93,8 @@ static int check_msg(lua_State *L)
 		return policy_raisef(L, "kumo.dmarc.check_msg: DMARC reports are not written by this version; pass false");
 	if (!from)
 		return push_none(L, SLICE("Only single 'From:' header supported"));
-	struct dmarc_query q = { .from_domain = slice_from_cstr(from), .mail_from_domain = envelope_domain(L, m), .dkim = &dkim, .spf = &spf, .draw = (unsigned)(rand_u64() % 100) };
+	struct dmarc_query q = { .from_domain = slice_from_cstr(from), .mail_from_domain = envelope_domain(L, m),
+		.dkim = &dkim, .spf = &spf, .draw = (unsigned)(rand_u64() % 100) };
 	if (resolver.ptr && !(r = dns_resolver_find(resolver)))
 		return policy_raisef(L, "resolver '%.*s' is not defined", SLICE_ARG(resolver));
 	q.dns = auth_dns_of(r);

@@ -344,6 +344,43 @@ static int wait_for(struct cache *c, struct fill *f)
 	return rc;
 }
 
+/* The value for KEY into *VALUE (a reference), remembered or of the function that is upvalue 1. Yields. */
+static int obtain(lua_State *L, struct cache *c, struct slice key, int nargs, struct cached **value)
+{
+	ttl_count(&c->metrics, TTL_LOOKUPS, 1);
+	for (bool first = true;; first = false) {
+		struct fill *f = NULL;
+		cached_unref(value);
+		enum look found = look_up(c, key, value, &f);
+		if (first)
+			ttl_count(&c->metrics, found == LOOK_HIT ? TTL_HITS : TTL_MISSES, 1);
+		if (found == LOOK_HIT)
+			return 0;
+		if (found == LOOK_FAILED)
+			return -E_POLICY;
+		int rc = found == LOOK_FILL ? populate(L, c, key, f, nargs) : wait_for(c, f);
+		bool filled = rc == 0 && f->value;
+		if (filled) {
+			cached_unref(value);
+			*value = cached_ref(f->value);
+		}
+		fill_unref(f);
+		if (filled)
+			return 0;
+		int over = rt_check();
+		if (over < 0)
+			return rc < 0 ? rc : over;
+		if (rc == 0)
+			continue;	/* who filled it was canceled */
+		if (rc == -E_TIMEOUT && *value) {	/* the expired one serves */
+			ttl_count(&c->metrics, TTL_STALE, 1);
+			return 0;
+		}
+		if (rc != -E_TIMEOUT || !c->retry)
+			return rc;
+	}
+}
+
 static int memoized_call(lua_State *L)
 {
 	int nargs = lua_gettop(L);
@@ -353,49 +390,13 @@ static int memoized_call(lua_State *L)
 	struct slice key = call_key(L, nargs);
 	struct cache *c = cache_get(slice_new(name, len));
 	struct cached *value = NULL;
-	int rc;
-	ttl_count(&c->metrics, TTL_LOOKUPS, 1);
-	for (bool first = true;; first = false) {
-		struct fill *f = NULL;
-		cached_unref(&value);
-		enum look found = look_up(c, key, &value, &f);
-		if (first)
-			ttl_count(&c->metrics, found == LOOK_HIT ? TTL_HITS : TTL_MISSES, 1);
-		if (found == LOOK_HIT) {
-			rc = 0;
-			break;
-		}
-		if (found == LOOK_FAILED) {
-			rc = -E_POLICY;
-			break;
-		}
-		rc = found == LOOK_FILL ? populate(L, c, key, f, nargs) : wait_for(c, f);
-		bool filled = rc == 0 && f->value;
-		if (filled) {
-			cached_unref(&value);
-			value = cached_ref(f->value);
-		}
-		fill_unref(f);
-		if (filled || rt_check() < 0)
-			break;
-		if (rc == 0)
-			continue;	/* who filled it was canceled */
-		if (rc == -E_TIMEOUT && value) {	/* the expired one serves */
-			ttl_count(&c->metrics, TTL_STALE, 1);
-			rc = 0;
-			break;
-		}
-		if (rc != -E_TIMEOUT || !c->retry)
-			break;
-	}
+	int rc = obtain(L, c, key, nargs, &value);
 	cache_unref(&c);
 	if (rc < 0) {
 		cached_unref(&value);
 		return policy_raise(L, rc);
 	}
-	cached_push(L, value);
-	cached_unref(&value);
-	return 1;
+	return cached_push_found(L, value);
 }
 
 static int fn_memoize(lua_State *L)

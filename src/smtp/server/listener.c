@@ -195,7 +195,7 @@ static void run_session(struct smtp_session *s)
 	if (rc == -E_CANCELED) {
 		struct rt_shield shield;
 		rt_shield_enter(&shield);
-		rc = reply_goodbye(s, "4.3.2 ", "shutting down");
+		(void)!reply_goodbye(s, "4.3.2 ", "shutting down");
 		session_flush(s);
 		rt_shield_leave(&shield);
 		return;
