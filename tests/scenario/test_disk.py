@@ -53,16 +53,22 @@ def exactly_once(k, accepted):
     assert "messages found" not in k.stderr().rsplit("listener on", 1)[1]
 
 
-@pytest.mark.parametrize("kind", ["RocksDB", "LocalDisk"])
-@pytest.mark.parametrize("fault", ["ENOSPC", "EROFS", "EIO"])
-def test_writes_fail(kumod, sink, disk, kind, fault):
+def start_deferring(kumod, sink, disk, spool):
+    """A daemon that has deferred five messages, and a sink that takes them once state["ok"]."""
     state = {"ok": False}
     s = sink(lambda verb, line: None if state["ok"] or verb != "MAIL" else "451 4.3.0 not now")
-    k = start(kumod, s, disk, SPOOL % (kind, "") + BASE)
+    k = start(kumod, s, disk, spool + BASE)
     accepted = ["r%d@a.example" % i for i in range(5)]
     for a in accepted:
         assert k.client().mail(a).startswith("250")
     assert k.wait_records("TransientFailure", 5)
+    return state, s, k, accepted
+
+
+@pytest.mark.parametrize("kind", ["RocksDB", "LocalDisk"])
+@pytest.mark.parametrize("fault", ["ENOSPC", "EROFS", "EIO"])
+def test_writes_fail(kumod, sink, disk, kind, fault):
+    state, s, k, accepted = start_deferring(kumod, sink, disk, SPOOL % (kind, ""))
     old = k.client()
     disk.set(getattr(errno, fault))
     refused = [try_mail(k, "no%d@a.example" % i) for i in range(3)]
@@ -125,13 +131,7 @@ def test_a_blip_is_no_outage(kumod, sink, disk):
 @pytest.mark.parametrize("kind", ["RocksDB", "LocalDisk"])
 def test_reads_fail(kumod, sink, disk, kind):
     """What cannot be loaded now is tried again, without a restart."""
-    state = {"ok": False}
-    s = sink(lambda verb, line: None if state["ok"] or verb != "MAIL" else "451 4.3.0 not now")
-    k = start(kumod, s, disk, SPOOL % (kind, ", write_buffer_size = 65536, limit_concurrent_loads = 1") + BASE)
-    accepted = ["r%d@a.example" % i for i in range(5)]
-    for a in accepted:
-        assert k.client().mail(a).startswith("250")
-    assert k.wait_records("TransientFailure", 5)
+    state, s, k, accepted = start_deferring(kumod, sink, disk, SPOOL % (kind, ", write_buffer_size = 65536, limit_concurrent_loads = 1"))
     for which in ("data", "meta"):      # out of RocksDB's memory into a file
         assert k.http("POST", "/api/admin/spool-compact/v1", {"name": which})[0] == 200
     disk.set(0, errno.EIO)
