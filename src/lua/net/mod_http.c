@@ -320,12 +320,16 @@ static struct slice scalar_text(lua_State *L, const struct val_member *m)
 
 static void put_params(lua_State *L, struct buf *b, const struct val *params)
 {
+	struct slice *texts = arena_alloc(policy_arena(L), (params->n + 1) * sizeof *texts);
+
+	for (uint32_t i = 0; i < params->n; i++)	/* may raise: while there is nothing to free */
+		texts[i] = scalar_text(L, &params->members[i]);
 	for (uint32_t i = 0; i < params->n; i++) {
 		if (i)
 			buf_putc(b, '&');
 		put_form(b, params->members[i].key);
 		buf_putc(b, '=');
-		put_form(b, scalar_text(L, &params->members[i]));
+		put_form(b, texts[i]);
 	}
 }
 
@@ -341,27 +345,59 @@ static int request_form_url_encoded(lua_State *L)
 	return self(L);
 }
 
+struct form_part {
+	struct slice name, data, file_name;	/* file_name SLICE_NONE: a field, not a file */
+};
+
+static bool fits_quotes(struct slice s)
+{
+	return slice_chr(s, '"') < 0 && slice_chr(s, '\r') < 0 && slice_chr(s, '\n') < 0;
+}
+
+/* A value is a text, or a file: {data = OCTETS, file_name = TEXT}. */
+static struct form_part read_part(lua_State *L, const struct val_member *m)
+{
+	struct form_part p = { .name = m->key };
+
+	if (m->val.type == VAL_OBJ) {
+		p.data = val_get_str(&m->val, SLICE("data"));
+		p.file_name = val_get_str(&m->val, SLICE("file_name"));
+		if (!p.data.ptr || !p.file_name.ptr || m->val.n != 2)
+			policy_raisef(L, "form_multipart_data: `%.*s`: expected a string or {data = STRING, file_name = STRING}", SLICE_ARG(m->key));
+	} else {
+		p.data = scalar_text(L, m);
+	}
+	if (!fits_quotes(p.name) || (p.file_name.ptr && !fits_quotes(p.file_name)))
+		policy_raisef(L, "form_multipart_data: a name with a quote or a line end");
+	return p;
+}
+
+static void put_part(struct buf *b, const char *boundary, const struct form_part *p)
+{
+	buf_printf(b, "--%s\r\nContent-Disposition: form-data; name=\"%.*s\"", boundary, SLICE_ARG(p->name));
+	if (p->file_name.ptr)
+		buf_printf(b, "; filename=\"%.*s\"", SLICE_ARG(p->file_name));
+	buf_lit(b, "\r\n");
+	if (p->file_name.ptr || !utf8_valid(p->data))
+		buf_lit(b, "Content-Type: application/octet-stream\r\n");
+	buf_lit(b, "\r\n");
+	buf_slice(b, p->data);
+	buf_lit(b, "\r\n");
+}
+
 static int request_form_multipart_data(lua_State *L)
 {
 	struct request *r = check_request(L);
 	struct val params = check_params(L, 2);
+	struct form_part *parts = arena_alloc(policy_arena(L), (params.n + 1) * sizeof *parts);
 	struct buf b = { 0 };
 	char boundary[64];
 
+	for (uint32_t i = 0; i < params.n; i++)
+		parts[i] = read_part(L, &params.members[i]);
 	snprintf(boundary, sizeof boundary, "%016llx-%016llx", (unsigned long long)rand_u64(), (unsigned long long)rand_u64());
-	for (uint32_t i = 0; i < params.n; i++) {
-		struct slice name = params.members[i].key, text = scalar_text(L, &params.members[i]);
-		if (slice_chr(name, '"') >= 0 || slice_chr(name, '\r') >= 0 || slice_chr(name, '\n') >= 0) {
-			buf_fini(&b);
-			policy_raisef(L, "form_multipart_data: a name with a quote or a line end");
-		}
-		buf_printf(&b, "--%s\r\nContent-Disposition: form-data; name=\"%.*s\"\r\n", boundary, SLICE_ARG(name));
-		if (!utf8_valid(text))
-			buf_lit(&b, "Content-Type: application/octet-stream\r\n");
-		buf_lit(&b, "\r\n");
-		buf_slice(&b, text);
-		buf_lit(&b, "\r\n");
-	}
+	for (uint32_t i = 0; i < params.n; i++)
+		put_part(&b, boundary, &parts[i]);
 	buf_printf(&b, "--%s--\r\n", boundary);
 	set_body(r, &b);
 	add_header(L, r, SLICE("Content-Type"), arena_slicef(policy_arena(L), "multipart/form-data; boundary=%s", boundary));
