@@ -370,9 +370,11 @@ static int ask_policy(void *arg, void **value, int64_t *expires_ms)
 		else if (lua_isnil(c.L, -1))
 			*value = vdoc_create();	/* null: the policy has none */
 		else
-			rc = err_set(E_POLICY, "%s must return an access control list or nil", EV_ACL.name);
+			rc = err_set(E_POLICY, "it must return an access control list or nil, not a %s", luaL_typename(c.L, -1));
 		*expires_ms = rt_now_ms() + acl_ttl_ms;
 	}
+	if (rc < 0)
+		err_prefix("%s", EV_ACL.name);
 	policy_call_end(&c);
 	return rc;
 }

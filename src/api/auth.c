@@ -22,6 +22,12 @@ static int take_verdict(struct api_call *c, lua_State *L, struct slice identity,
 	int rc = policy_to_val(L, -1, c->arena, &v);
 	if (rc < 0)
 		return rc;
+	static const struct slice LISTS[] = { SLICE_INIT("identities"), SLICE_INIT("groups") };
+	for (size_t i = 0; i < ARRAY_LEN(LISTS); i++) {
+		const struct val *list = val_get(&v, LISTS[i]);
+		if (list && list->type != VAL_LIST && list->type != VAL_NULL && !(list->type == VAL_OBJ && list->n == 0))
+			return err_set(E_POLICY, "%.*s of the AuthInfo must be a list", SLICE_ARG(LISTS[i]));
+	}
 	aaa_merge(c->arena, &c->auth, &v);
 	return 1;
 }

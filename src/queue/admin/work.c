@@ -94,6 +94,8 @@ static int fire_rebind(struct msg *m, const struct val *data)
 	rc = policy_call_run(&c, 2, 0);
 	if (rc == -E_REJECT)
 		rc = err_set(E_POLICY, "rejected: %d %s", c.reject_code, c.reject_text ? c.reject_text : "");
+	if (rc < 0)
+		err_prefix("%s", EV_REBIND.name);
 	policy_call_end(&c);
 	return rc;
 }

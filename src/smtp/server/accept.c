@@ -127,7 +127,7 @@ static int split_as_told(struct acceptance *x, const struct val *given)
 {
 	int rc = 0;
 	if (given->type != VAL_LIST && given->type != VAL_OBJ)
-		return err_set(E_POLICY, "smtp_server_split_transaction returned a %s; it must return nil or a list of lists of addresses", val_type_name(given->type));
+		return err_set(E_POLICY, "smtp_server_split_transaction must return nil or a list of lists of addresses, not what it returned (%s)", val_type_name(given->type));
 	x->batches = arena_alloc(session_arena(x->s), (given->n + 1) * sizeof *x->batches);
 	for (uint32_t i = 0; rc == 0 && i < given->n; i++)
 		rc = read_batch(x, given->type == VAL_LIST ? &given->items[i] : &given->members[i].val);

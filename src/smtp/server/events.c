@@ -83,7 +83,7 @@ static int read_extensions(struct smtp_session *s, lua_State *L, struct val *ext
 	if (given.type == VAL_OBJ && given.n == 0)
 		given = val_list();
 	if (given.type != VAL_LIST)
-		return err_set(E_POLICY, "smtp_server_ehlo must return nil or a list of extensions, not a %s", val_type_name(given.type));
+		return err_set(E_POLICY, "smtp_server_ehlo must return nil or a list of extensions, not a %s", luaL_typename(L, -1));
 	*extensions = val_list();
 	for (uint32_t i = 0; i < given.n; i++) {
 		struct val *v = &given.items[i];
