@@ -193,6 +193,8 @@ int inject_run(struct inject_job *j, struct inject_result *out)
 		return queue_request(j);
 	for (size_t i = 0; i < n; i++) {
 		int rc = rt_yield();	/* a text that fails may have taken long, and nothing else here waits */
+		if (rc == 0 && queue_stopping())
+			rc = err_set(E_AGAIN, "shutting down");
 		if (rc == 0)
 			rc = inject_one(j, &r[i]);
 		if (rc < 0 && rt_check() < 0)

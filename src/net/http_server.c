@@ -4,6 +4,7 @@
 #include "base/timefmt.h"
 #include "base/xalloc.h"
 #include "net/http_internal.h"
+#include "rt/clock.h"
 #include "rt/diag.h"
 #include "rt/fiber.h"
 #include "rt/io.h"
@@ -33,6 +34,9 @@ struct http_server {
 	/* under lock */
 	struct list conns;
 };
+
+#define STOP_MS 10000		/* for requests under way, when the server stops */
+#define CANCELED_MS 2000	/* for those that were told to end */
 
 struct http_conn {
 	struct list node;		/* in server's conns */
@@ -411,6 +415,11 @@ static bool serve_one(struct http_conn *c)
 
 struct rt_io *http_take_over(struct http_request *req)
 {
+	struct http_server *s = req->conn->server;
+
+	rt_lock(&s->lock);
+	req->conn->idle = true;		/* lives for as long as its client likes: nothing to wait for */
+	rt_unlock(&s->lock);
 	req->conn->taken_over = true;
 	return req->conn->io;
 }
@@ -502,6 +511,33 @@ void http_server_addr(const struct http_server *s, struct netaddr *out)
 	rt_listener_addr(s->listener, out);
 }
 
+/* Cancels the sessions that are idle, or ALL; whether any is left. */
+static bool cancel_sessions(struct http_server *s, bool all)
+{
+	rt_lock(&s->lock);
+	LIST_EACH(it, &s->conns) {
+		struct http_conn *c = LIST_ENTRY(it, struct http_conn, node);
+		if (c->idle || all)
+			rt_fiber_cancel(c->fiber);
+	}
+	bool left = !list_empty(&s->conns);
+	rt_unlock(&s->lock);
+	return left;
+}
+
+/* Requests under way are answered: what they use (queues, logs, the spool) is closed next. */
+static void end_sessions(struct http_server *s)
+{
+	int64_t start = rt_now_ms(), took = 0;
+	struct rt_shield shield;
+
+	rt_shield_enter(&shield);
+	for (; took < STOP_MS + CANCELED_MS && cancel_sessions(s, took >= STOP_MS); took = rt_now_ms() - start)
+		if (rt_sleep_ms(10) < 0)
+			break;
+	rt_shield_leave(&shield);
+}
+
 void http_server_stop(struct http_server **sp)
 {
 	struct http_server *s = *sp;
@@ -512,12 +548,6 @@ void http_server_stop(struct http_server **sp)
 	s->stopping = true;
 	rt_fiber_cancel(s->acceptor);
 	rt_fiber_unref(&s->acceptor);
-	rt_lock(&s->lock);
-	LIST_EACH(it, &s->conns) {
-		struct http_conn *c = LIST_ENTRY(it, struct http_conn, node);
-		if (c->idle)
-			rt_fiber_cancel(c->fiber);
-	}
-	rt_unlock(&s->lock);
+	end_sessions(s);
 	server_unref(s);
 }

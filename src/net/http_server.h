@@ -47,7 +47,7 @@ struct http_server;
 int http_server_start(const struct http_server_conf *conf, struct http_server **out) WARN_UNUSED;
 void http_server_addr(const struct http_server *s, struct netaddr *out);
 /* No more connections are accepted; those that are idle end, the others after their request. */
-void http_server_stop(struct http_server **s);
+void http_server_stop(struct http_server **s);	/* waits some seconds for requests under way. Yields. */
 
 /* The body, decompressed. On failure RESP says why (400, 413, 415) and the handler just returns. Yields. */
 int http_request_body(struct http_request *req, struct http_response *resp, struct slice *body) WARN_UNUSED;

@@ -1,5 +1,5 @@
 """Where a recipient could fall through: between two nodes, between a queue and the end of the program, before its queue has a configuration."""
-import collections, json, re
+import collections, json, os, re, threading
 from kumotest import BASE, wait_for
 
 FINAL = {"Delivery", "Bounce", "Expiration", "AdminBounce", "XferOut"}
@@ -82,3 +82,20 @@ end)""", sink_port=s.port)
     ended = collections.Counter((r["recipient"], r["type"]) for r in k.records() if r["type"] in FINAL)
     assert ended == {("first@a.example", "Delivery"): 1, ("last@b.example", "Delivery"): 1, ("later@a.example", "Delivery"): 1, ("never@a.example", "Bounce"): 1, ("", "Delivery"): 1}
     assert sorted(s.rcpts) == sorted(r for r in rcpts if r != "never@a.example")
+
+
+def test_an_injection_under_way_when_stopping_is_finished(kumod, sink):
+    """What was counted as success has a Reception record and is in the spool, also when it was in memory only."""
+    k = kumod("QUEUE = { retry_interval = '1h', max_age = '10h' }\n" + BASE, sink_port=1)
+    answers, n = [], 8000
+    request = {"envelope_sender": "s@from.example", "content": "Subject: x\n\nbody\n", "deferred_spool": True, "recipients": [{"email": "r%d@a.example" % i} for i in range(n)]}
+    t = threading.Thread(target=lambda: answers.append(k.http("POST", "/api/inject/v1", request)))
+    t.start()
+    assert wait_for(lambda: k.metric("total_messages_received", service="http_listener"))
+    assert k.stop() == 0
+    t.join()
+    success = json.loads(answers[0][1])["success_count"]
+    types = collections.Counter(r["type"] for r in k.records())
+    k.start()
+    found = int(re.search(r"(\d+) messages found", k.stderr().rsplit("listener on", 1)[1])[1])
+    assert types["Reception"] == success == found > 0 and not FINAL & set(types)
