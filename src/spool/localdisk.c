@@ -46,6 +46,14 @@ static void name_of(struct uuid id, char out[NAME_LEN + 1])
 	*p = '\0';
 }
 
+/* Of the file while it is in new/: all digits, since the last 24 are the same for every id that a process makes in seven minutes. */
+static void new_name_of(struct uuid id, char out[NAME_LEN + 1])
+{
+	name_of(id, out);
+	for (int i = 0; i < 4; i++)
+		out[3 * i + 2] = '-';
+}
+
 static int take_lock(struct local *l)
 {
 	char *path = xasprintf("%s/lock", l->store.path);
@@ -198,16 +206,15 @@ static int write_all(int fd, struct slice data)
 static int write_new(struct local *l, struct store_write *w, bool sync, int *fd)
 {
 	char name[NAME_LEN + 1];
-	name_of(w->id, name);
-	const char *tail = name + 12;
-	*fd = openat(l->new_fd, tail, O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0600);
+	new_name_of(w->id, name);
+	*fd = openat(l->new_fd, name, O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0600);
 	if (*fd < 0)
 		return err_errno(E_IO, "failed to create a temporary file to store a message in %s/new", l->store.path);
 	if (write_all(*fd, w->data) != 0) {
 		int rc = err_errno(E_IO, "failed to write data in %s/new", l->store.path);
 		close(*fd);
 		*fd = -1;
-		unlinkat(l->new_fd, tail, 0);
+		unlinkat(l->new_fd, name, 0);
 		return rc;
 	}
 	if (sync) {	/* begins now, so that the waits further down overlap */
@@ -245,15 +252,16 @@ static int make_parents(struct local *l, const char *name)
 
 static int into_place(struct local *l, const struct store_write *w)
 {
-	char name[NAME_LEN + 1];
+	char name[NAME_LEN + 1], new_name[NAME_LEN + 1];
 	name_of(w->id, name);
-	if (renameat(l->new_fd, name + 12, l->data_fd, name) == 0)
+	new_name_of(w->id, new_name);
+	if (renameat(l->new_fd, new_name, l->data_fd, name) == 0)
 		return 0;
 	int rc = errno == ENOENT ? make_parents(l, name) : 0;
-	if (rc == 0 && renameat(l->new_fd, name + 12, l->data_fd, name) != 0)
+	if (rc == 0 && renameat(l->new_fd, new_name, l->data_fd, name) != 0)
 		rc = err_errno(E_IO, "failed to move temp file to %s/data/%s", l->store.path, name);
 	if (rc < 0)
-		unlinkat(l->new_fd, name + 12, 0);
+		unlinkat(l->new_fd, new_name, 0);
 	return rc;
 }
 

@@ -144,6 +144,38 @@ static void check_round(int kind, bool flush)
 	spool_fini();
 }
 
+static void save(void *m) { assert_int_equal(msg_shrink(m), 0); }
+
+/* Many in one batch, each made durable: every message keeps its own text. */
+static void check_together(int kind)
+{
+	enum { N = 50 };
+	struct rt_fiber *f[N];
+	struct msg *m[N];
+	assert_int_equal(open_both(kind, true), 0);
+	for (int i = 0; i < N; i++)
+		f[i] = rt_fiber_start("save", save, m[i] = make(i));
+	for (int i = 0; i < N; i++) {
+		struct msg_body *b;
+		struct msg_env *e;
+		char want[64];
+		rt_fiber_join(f[i]);
+		rt_fiber_unref(&f[i]);
+		assert_int_equal(msg_body(m[i], &b), 0);
+		assert_int_equal(msg_env(m[i], &e), 0);
+		snprintf(want, sizeof want, "Subject: %d\r\n\r\ntext\r\n", i);
+		assert_true(slice_eq_cstr(msg_body_view(b), want));
+		assert_int_equal(atoi(e->recipients[0].ptr + 1), i);
+		msg_body_unref(&b);
+		msg_env_unref(&e);
+		msg_remove(m[i]);
+		msg_unref(&m[i]);
+	}
+	spool_fini();
+}
+static void test_rocks_together(void **state) { check_together(SPOOL_ROCKSDB); }
+static void test_local_together(void **state) { check_together(SPOOL_LOCAL_DISK); }
+
 static void test_rocks(void **state) { check_round(SPOOL_ROCKSDB, false); }
 static void test_rocks_flush(void **state) { check_round(SPOOL_ROCKSDB, true); }
 static void test_local(void **state) { check_round(SPOOL_LOCAL_DISK, false); }
@@ -389,7 +421,7 @@ static int failed;
 static void run(void *arg)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, new_dir, end_dir)
-	const struct CMUnitTest tests[] = { T(test_rocks), T(test_rocks_flush), T(test_local), T(test_local_flush), T(test_leftovers), T(test_stored_again),
+	const struct CMUnitTest tests[] = { T(test_rocks), T(test_rocks_flush), T(test_local), T(test_local_flush), T(test_rocks_together), T(test_local_together), T(test_leftovers), T(test_stored_again),
 		T(test_not_a_file), T(test_refusals), T(test_locked), T(test_samples) };
 	failed = cmocka_run_group_tests(tests, NULL, NULL);
 }
