@@ -6,7 +6,10 @@
  * passed. Such an error must reach the event's caller, so the functions of Lua that catch errors (pcall, xpcall, coroutine.resume and
  * close) are replaced by ones that raise it again; it is sticky in the fiber, so code in finalizers and __close cannot hide it either.
  *
- * They also refuse to go deeper when the fiber's stack is nearly used up: Lua counts 200 nested C calls, our stacks count bytes.
+ * The hook does not run inside of C functions. Those that may take long over a stranger's text, string.find and its like, are replaced by
+ * ones that do the same by themselves.
+ *
+ * What calls back refuses to go deeper when the fiber's stack is nearly used up: Lua counts 200 nested C calls, our stacks count bytes.
  *
  * What a state allocates is counted. Policy that runs cannot hold more than its limit: it gets "not enough memory", and the state is thrown away.
  * Outside of policy there is no limit, for there an error would have nobody to catch it.
@@ -14,6 +17,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include "policy/internal.h"
+#include "policy/lua_strings.h"
 #include "rt/fiber.h"
 
 #define HOOK_INSTRUCTIONS 10000
@@ -47,14 +51,11 @@ static void unwind_silently(lua_State *L)
 	lua_error(L);
 }
 
-static void count_hook(lua_State *L, lua_Debug *ar)
+/* Some time has passed in ARG, a Lua state. */
+static void take_turns(void *arg)
 {
+	lua_State *L = arg;
 	struct policy_state *st = policy_state_of(L);
-	st->hook_bytes = 0;
-	if (st->hurry) {
-		st->hurry = false;
-		lua_sethook(st->L, count_hook, LUA_MASKCOUNT, HOOK_INSTRUCTIONS);
-	}
 	if (!rt_fiber_self())
 		return;
 	if (st->in_finalizer)
@@ -64,6 +65,17 @@ static void count_hook(lua_State *L, lua_Debug *ar)
 	rt_yield();
 	if (must_unwind(L))
 		unwind_silently(L);
+}
+
+static void count_hook(lua_State *L, lua_Debug *ar)
+{
+	struct policy_state *st = policy_state_of(L);
+	st->hook_bytes = 0;
+	if (st->hurry) {
+		st->hurry = false;
+		lua_sethook(st->L, count_hook, LUA_MASKCOUNT, HOOK_INSTRUCTIONS);
+	}
+	take_turns(L);
 }
 
 void *policy_guard_alloc(void *arg, void *p, size_t old, size_t size)
@@ -98,7 +110,7 @@ int policy_guard_run(lua_State *L, int nargs, int nresults, int handler)
 	return rc;
 }
 
-static void check_stack(lua_State *L)
+void policy_guard_stack(lua_State *L)
 {
 	if (rt_fiber_stack_left() < STACK_RESERVE)
 		luaL_error(L, "stack overflow (nested calls between Lua and C)");
@@ -124,7 +136,7 @@ static int finish_pcall(lua_State *L, int status, lua_KContext first)
 static int guard_pcall(lua_State *L)
 {
 	luaL_checkany(L, 1);
-	check_stack(L);
+	policy_guard_stack(L);
 	lua_pushboolean(L, 1);
 	lua_insert(L, 1);
 	int status = lua_pcallk(L, lua_gettop(L) - 2, LUA_MULTRET, 0, 0, finish_pcall);
@@ -135,7 +147,7 @@ static int guard_xpcall(lua_State *L)
 {
 	int n = lua_gettop(L);
 	luaL_checktype(L, 2, LUA_TFUNCTION);
-	check_stack(L);
+	policy_guard_stack(L);
 	lua_pushboolean(L, 1);
 	lua_pushvalue(L, 1);
 	lua_rotate(L, 3, 2);	/* f, handler, true, f, arguments */
@@ -147,7 +159,7 @@ static int guard_xpcall(lua_State *L)
 static int guard_coroutine(lua_State *L)
 {
 	int n = lua_gettop(L);
-	check_stack(L);
+	policy_guard_stack(L);
 	lua_pushvalue(L, lua_upvalueindex(1));
 	lua_insert(L, 1);
 	lua_call(L, n, LUA_MULTRET);
@@ -217,5 +229,8 @@ void policy_guard_open(lua_State *L)
 		lua_setfield(L, -2, names[i]);
 	}
 	lua_pop(L, 1);
+	struct policy_state *st = policy_state_of(L);
+	st->pattern_steps = (struct pattern_steps){ PATTERN_STEPS, take_turns };
+	lua_strings_open(L, &st->pattern_steps);
 	lua_sethook(L, count_hook, LUA_MASKCOUNT, HOOK_INSTRUCTIONS);
 }

@@ -20,7 +20,7 @@
  *	policy_call_end(&c);
  *
  * The Lua code runs on the calling fiber; C functions called from it may wait. A count hook yields the fiber, checks deadlines and
- * cancellation, so a handler that never returns costs its own session only. A cancelled call's state is discarded.
+ * cancellation, so a handler that never returns costs its own session only; long pattern matches do the same. A cancelled call's state is discarded.
  *
  * Thread:  shards (fibers); policy_set_* and registration before the first call.
  * Memory:  a policy_call lives on the caller's stack between begin and end.

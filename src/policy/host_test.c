@@ -31,6 +31,8 @@ static const char POLICY[] =
 	"t.on('spins in a coroutine', function()\n"
 	"  local co = coroutine.create(function() while true do pcall(coroutine.yield) end end)\n"
 	"  while true do coroutine.resume(co) xpcall(function() while true do end end, function(e) return e end) end end)\n"
+	"t.on('spins in a pattern', function() while true do pcall(string.find, ('a'):rep(100), ('a*'):rep(40) .. 'b') end end)\n"
+	"t.on('spins in a message handler', function() xpcall(error, function() return ('a'):rep(100):gsub(('a*'):rep(40) .. 'b', '') end) end)\n"
 	"t.on('outer', function() return t.nested() + 1 end)\n"
 	"t.on('inner', function() return 41 end)\n"
 	"t.on('registers', function() t.on('late', function() end) end)\n";
@@ -160,7 +162,7 @@ static void test_rejections(void **state)
 
 static void test_deadlines_cannot_be_caught(void **state)
 {
-	static const char *const events[] = { "spins", "spins and catches", "spins in a coroutine" };
+	static const char *const events[] = { "spins", "spins and catches", "spins in a coroutine", "spins in a pattern", "spins in a message handler" };
 	for (size_t i = 0; i < ARRAY_LEN(events); i++) {
 		struct policy_call c;
 		struct rt_deadline d;

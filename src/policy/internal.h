@@ -17,6 +17,7 @@
 #include "base/map.h"
 #include "policy/arg.h"
 #include "policy/host.h"
+#include "policy/lua_pattern.h"
 #include "rt/sync.h"
 
 #define POLICY_STATE_MAGIC OBJ_MAGIC('L', 'u', 'a', 'S')
@@ -55,6 +56,7 @@ struct policy_state {
 	const char *event;	/* the running event; NULL: none */
 	bool in_finalizer, hurry;	/* hurry: the hook comes with the next instruction */
 	unsigned finalizer_hooks;	/* since the outermost finalizer began */
+	struct pattern_steps pattern_steps;
 	unsigned running;		/* policy code, protected: it may fail for memory */
 	size_t bytes, hook_bytes;	/* held; allocated since the last hook */
 	size_t foreign_bytes;	/* of messages that its collector does not see, since it was leased */
@@ -76,6 +78,7 @@ int policy_check_unwind(lua_State *L);		/* raises when the fiber is canceled or 
 
 /* guard.c: pcall, xpcall, coroutine.resume that do not swallow a cancellation; the count hook; the allocator */
 void policy_guard_open(lua_State *L);
+void policy_guard_stack(lua_State *L);		/* raises when a call from C back to Lua might not have stack enough */
 bool policy_guard_finalizer_late(lua_State *L);	/* the one that runs has had its time */
 void *policy_guard_alloc(void *state, void *p, size_t old, size_t size);
 int policy_guard_run(lua_State *L, int nargs, int nresults, int handler) WARN_UNUSED;	/* lua_pcall of policy's code, within the limits */

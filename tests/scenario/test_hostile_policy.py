@@ -1,5 +1,6 @@
 """Policy code that would take the thread or the memory of the daemon: it fails alone."""
 import re
+import time
 import pytest
 from kumotest import BASE
 
@@ -8,6 +9,11 @@ BODIES = {
     "a finalizer that never returns": "setmetatable({}, { __gc = function() while true do end end }) collectgarbage()",
     "a finalizer that catches what would end it": "setmetatable({}, { __gc = function() while true do pcall(function() while true do end end) end end }) collectgarbage()",
     "a finalizer that is called when the state is closed": "KEPT = setmetatable({}, { __gc = function() while true do end end }) error 'on purpose'",
+    "a pattern that takes years": "local _ = ('a'):rep(100):find(('a*'):rep(40) .. 'b')",
+    "a pattern that takes hours": "local _ = (' '):rep(1e6):match('^(.-)%s*x$')",
+    "a replacement that takes hours": "local _ = (' '):rep(1e6):gsub('%s+x', '')",
+    "a pattern in a finalizer": "setmetatable({}, { __gc = function() return ('a'):rep(100):find(('a*'):rep(40) .. 'b') end }) collectgarbage()",
+    "nothing, without end": "local _ = (''):rep(math.maxinteger)",
     "texts without end": "local t = {} while true do t[#t + 1] = ('x'):rep(1e6) .. #t end",
     "one text": "LARGE = ('x'):rep(1e9) .. ''",
     "much for nothing": "kumo.string.replace(('a'):rep(1e6), '', ('b'):rep(1e6))",
@@ -39,6 +45,23 @@ def test_a_handler_fails_alone(kumod, sink, name):
         assert k.client().mail().startswith("250 OK ids=")
     assert s.wait(4)
     assert hwm_mb(k.p.pid) - before < 512
+    assert k.stop() == 0
+
+
+def test_others_go_on_meanwhile(kumod, sink):
+    """The senders' texts make an innocent pattern quadratic, in several sessions on each shard: the shards serve others all the same."""
+    s = sink()
+    trim = "local _ = msg:get_data():match('^%s*(.-)%s*x$')"
+    k = kumod("LISTENER = { data_processing_timeout = '8s' }\n" + POLICY % trim, sink_port=s.port)
+    bad = [k.client() for _ in range(8)]
+    for c in bad:
+        assert [c.cmd(line)[0] for line in ("MAIL FROM:<bad@from.example>", "RCPT TO:<r@a.example>", "DATA")] == ["2", "2", "3"]
+        c.send(b"Subject: x\r\n\r\n" + (b" " * 900 + b"\r\n") * 500 + b".\r\n")
+    began = time.monotonic()
+    for _ in range(4):
+        assert k.client().mail().startswith("250 OK ids=")
+    assert time.monotonic() - began < 6
+    assert {c.reply()[:3] for c in bad} <= {"421", "451"}
     assert k.stop() == 0
 
 
