@@ -42,7 +42,8 @@ static bool rule_fires(struct rule_state *st, const struct suspend_rule *rule, i
 	while (old < st->n && st->recent[old] <= now - (int64_t)(rule->rate.period_ns / 1000000))
 		old++;
 	st->n -= old;
-	memmove(st->recent, st->recent + old, st->n * sizeof(*st->recent));
+	if (old > 0)
+		memmove(st->recent, st->recent + old, st->n * sizeof(*st->recent));
 	if (st->n == st->cap) {
 		st->cap = st->cap ? 2 * st->cap : 8;
 		st->recent = xreallocarray(st->recent, st->cap, sizeof(*st->recent));
