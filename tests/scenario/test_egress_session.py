@@ -18,8 +18,8 @@ def test_enable_rset(kumod, sink):
     assert verbs(one_connection(kumod, sink, "enable_rset = false")[1]).count("RSET") == 0
 
 
-def test_lmtp_answers_for_each_recipient(kumod):
-    """RFC 2033: LHLO, and after the dot a reply for each recipient that was accepted."""
+def lmtp_server(final):
+    """Serves one connection and says FINAL after the dot: the socket, and the lines that came."""
     srv, seen = socket.create_server(("127.0.0.1", 0)), []
 
     def serve():
@@ -33,17 +33,32 @@ def test_lmtp_answers_for_each_recipient(kumod):
                 k.sendall(b"354 go\r\n")
                 while f.readline() != b".\r\n":
                     pass
-                k.sendall(b"250 2.0.0 first\r\n452 4.2.2 full\r\n550 5.1.1 gone\r\n")
+                k.sendall(final)
             else:
                 k.sendall(b"221 bye\r\n" if line == "QUIT" else b"250 ok\r\n")
     threading.Thread(target=serve, daemon=True).start()
+    return srv, seen
 
+
+def test_lmtp_answers_for_each_recipient(kumod):
+    """RFC 2033: LHLO, and after the dot a reply for each recipient that was accepted."""
+    srv, seen = lmtp_server(b"250 2.0.0 first\r\n452 4.2.2 full\r\n550 5.1.1 gone\r\n")
     k = run(kumod, srv.getsockname()[1], "PATH = { use_lmtp = true }; LISTENER = { batch_handling = 'BatchByDomain' }; QUEUE = { retry_interval = '1m' }")
     assert k.client().mail(["r1@a.example", "r2@a.example", "r3@a.example"]).startswith("250")
     assert k.wait_records("Bounce") and k.wait_records("TransientFailure")
     assert {r["type"]: (r["recipient"], r["response"]["code"]) for r in k.records()[1:]} == {
         "Delivery": ("r1@a.example", 250), "TransientFailure": ("r2@a.example", 452), "Bounce": ("r3@a.example", 550)}
     assert seen[0].startswith("LHLO ")
+    srv.close()
+
+
+def test_lmtp_answers_that_came_stand(kumod):
+    """When the connection breaks between two of them, the first recipient has the message: only the second is tried again."""
+    srv, seen = lmtp_server(b"250 2.0.0 first\r\nnonsense\r\n")
+    k = run(kumod, srv.getsockname()[1], "PATH = { use_lmtp = true }; LISTENER = { batch_handling = 'BatchByDomain' }; QUEUE = { retry_interval = '1m' }")
+    assert k.client().mail(["r1@a.example", "r2@a.example"]).startswith("250")
+    assert k.wait_records("TransientFailure")
+    assert {r["type"]: (r["recipient"], r["response"]["code"]) for r in k.records()[1:]} == {"Delivery": ("r1@a.example", 250), "TransientFailure": ("r2@a.example", 421)}
     srv.close()
 
 

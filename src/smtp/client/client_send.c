@@ -334,6 +334,19 @@ static int send_nothing(struct transaction *t)
 	return rc < 0 ? failed_now(t, rc, dot) < 0 ? rc : 1 : 0;
 }
 
+/* Of LMTP's answers those that came stand, or the message would go to these recipients twice: the others, from FROM on, hear what happened. */
+static int answer_rest(struct transaction *t, uint32_t from)
+{
+	struct smtp_response r = { .code = 421, .has_enhanced = true, .enh_class = 4, .enh_subject = 4, .enh_detail = 2, .command = SLICE(".") };
+
+	r.content = arena_slicef(t->a, "KumoMTA internal: failed to send message: %s", err_text());
+	for (uint32_t i = from; i < t->mail->n_rcpts; i++)
+		if (accepted(rcpt_step(t, i)))
+			t->out->rcpts[i] = r;
+	client_close(t->c);
+	return 0;
+}
+
 /* LMTP answers for each accepted recipient (RFC 2033 4.2), SMTP once for all. */
 static int read_final(struct transaction *t)
 {
@@ -348,7 +361,7 @@ static int read_final(struct transaction *t)
 		if (!have || t->c->lmtp) {
 			int rc = client_read_reply(t->c, dot, t->c->conf.data_dot_ms);
 			if (rc < 0)
-				return failed_now(t, rc, dot);
+				return have ? answer_rest(t, i) : failed_now(t, rc, dot);
 			r = keep(t, &t->c->reply.r);
 			have = true;
 		}
