@@ -22,6 +22,7 @@ static bool cond_ready;
 struct call {
 	struct logger *l;
 	struct msg *m;
+	bool has_permit;
 };
 
 void logs_set_inserter(int (*insert)(struct msg *m))
@@ -85,7 +86,8 @@ static void run_call(void *arg)
 	bool wanted = false;
 	int rc = ask_policy(c, &wanted);
 	/* before the insertion: that may log, and would wait for the permit that it holds */
-	rt_sem_post(&c->l->permits);
+	if (c->has_permit)
+		rt_sem_post(&c->l->permits);
 	if (rc == 0 && wanted)
 		rc = queue_message(c);
 	if (rc < 0)
@@ -126,18 +128,16 @@ void hook_submit(struct logger *l, const struct log_draft *d)
 	/* a record about a record would go on for ever */
 	if (slice_eq(d->reception_protocol, SLICE("LogRecord")) || !policy_event_wanted(&LOG_HOOK_EVENT))
 		return;
-	if (!rt_sem_try(&l->permits)) {
-		logger_count_backlog(l);
-		if (rt_sem_wait(&l->permits) < 0)
-			return;
-	}
 	struct msg *m = make_message(l, d);
-	if (m == NULL) {
-		rt_sem_post(&l->permits);
+	if (m == NULL)
 		return;
+	bool has_permit = rt_sem_try(&l->permits);
+	if (!has_permit) {
+		logger_count_backlog(l);
+		has_permit = rt_sem_wait(&l->permits) == 0;	/* told to end: what has happened has happened, this one goes over the bound */
 	}
 	struct call *c = xmalloc(sizeof *c);
-	*c = (struct call){ l, m };
+	*c = (struct call){ l, m, has_permit };
 	count_running(1);
 	rt_fiber_spawn("log hook", run_call, c);
 }
