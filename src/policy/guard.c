@@ -232,5 +232,6 @@ void policy_guard_open(lua_State *L)
 	struct policy_state *st = policy_state_of(L);
 	st->pattern_steps = (struct pattern_steps){ PATTERN_STEPS, take_turns };
 	lua_strings_open(L, &st->pattern_steps);
+	policy_os_open(L);
 	lua_sethook(L, count_hook, LUA_MASKCOUNT, HOOK_INSTRUCTIONS);
 }

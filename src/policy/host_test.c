@@ -33,6 +33,10 @@ static const char POLICY[] =
 	"  while true do coroutine.resume(co) xpcall(function() while true do end end, function(e) return e end) end end)\n"
 	"t.on('spins in a pattern', function() while true do pcall(string.find, ('a'):rep(100), ('a*'):rep(40) .. 'b') end end)\n"
 	"t.on('spins in a message handler', function() xpcall(error, function() return ('a'):rep(100):gsub(('a*'):rep(40) .. 'b', '') end) end)\n"
+	"t.on('executes', function()\n"
+	"  local a, b, c = os.execute('exit 3') local d, e, f = os.execute('kill -9 $$') local g, h, i = os.execute('true')\n"
+	"  return table.concat({ tostring(a), b, c, tostring(d), e, f, tostring(g), h, i, tostring(os.execute()) }, ' ') end)\n"
+	"t.on('executes for long', function() os.execute('sleep 1000 & echo $! >' .. t.path() .. '; wait') end)\n"
 	"t.on('outer', function() return t.nested() + 1 end)\n"
 	"t.on('inner', function() return 41 end)\n"
 	"t.on('registers', function() t.on('late', function() end) end)\n";
@@ -54,7 +58,13 @@ static int fn_nested(lua_State *L)
 	return rc < 0 ? policy_raise(L, rc) : 1;
 }
 
-static const luaL_Reg FUNCTIONS[] = { { "on", policy_lua_on }, { "reject", fn_reject }, { "nested", fn_nested }, { NULL, NULL } };
+static int fn_path(lua_State *L)
+{
+	lua_pushfstring(L, "%s.pid", path);
+	return 1;
+}
+
+static const luaL_Reg FUNCTIONS[] = { { "path", fn_path }, { "on", policy_lua_on }, { "reject", fn_reject }, { "nested", fn_nested }, { NULL, NULL } };
 static const struct policy_module MODULE = { "test", FUNCTIONS, NULL };
 
 static void write_policy(const char *text)
@@ -195,6 +205,47 @@ static void test_spinning_lets_others_run(void **state)
 	assert_int_equal(other_ran, 1);
 }
 
+/* It is there, and not only waits to be buried by init. */
+static bool runs(int pid)
+{
+	char file[80], state_of = 'Z';
+	snprintf(file, sizeof file, "/proc/%d/stat", pid);
+	FILE *f = fopen(file, "r");
+	if (!f)
+		return false;
+	int n = fscanf(f, "%*d %*s %c", &state_of);
+	fclose(f);
+	return n == 1 && state_of != 'Z';
+}
+
+/* Another fiber runs while a program does; what has no more time is killed with all that it started. */
+static void test_programs(void **state)
+{
+	struct policy_call c;
+	struct rt_deadline d;
+	char file[80];
+	int pid = 0;
+	other_ran = 0;
+	rt_fiber_spawn("other", other, NULL);
+	assert_int_equal(run(&c, "executes", 1, 1), 0);
+	assert_string_equal(lua_tostring(c.L, -1), "nil exit 3 nil signal 9 true exit 0 true");
+	policy_call_end(&c);
+	assert_int_equal(other_ran, 1);
+	rt_deadline_push(&d, 1000);
+	assert_int_equal(run(&c, "executes for long", 1, 0), -E_TIMEOUT);
+	policy_call_end(&c);
+	assert_true(rt_deadline_pop(&d));
+	snprintf(file, sizeof file, "%s.pid", path);
+	FILE *f = fopen(file, "r");
+	assert_non_null(f);
+	assert_int_equal(fscanf(f, "%d", &pid), 1);
+	fclose(f);
+	unlink(file);
+	for (int i = 0; i < 100 && runs(pid); i++)
+		assert_int_equal(rt_sleep_ms(20), 0);
+	assert_false(runs(pid));
+}
+
 static void test_nested_events(void **state)
 {
 	struct policy_call c;
@@ -282,6 +333,7 @@ static void main_fiber(void *arg)
 		cmocka_unit_test(test_rejections),
 		cmocka_unit_test(test_deadlines_cannot_be_caught),
 		cmocka_unit_test(test_spinning_lets_others_run),
+		cmocka_unit_test(test_programs),
 		cmocka_unit_test(test_nested_events),
 		cmocka_unit_test(test_conversion),
 		cmocka_unit_test(test_epochs),

@@ -83,6 +83,9 @@ bool policy_guard_finalizer_late(lua_State *L);	/* the one that runs has had its
 void *policy_guard_alloc(void *state, void *p, size_t old, size_t size);
 int policy_guard_run(lua_State *L, int nargs, int nresults, int handler) WARN_UNUSED;	/* lua_pcall of policy's code, within the limits */
 
+/* lua_os.c: os.execute that waits as fibers do */
+void policy_os_open(lua_State *L);
+
 /* state.c */
 struct policy_state *policy_state_create(struct policy_gen *gen);	/* libraries and modules; the policy has not run */
 void policy_state_destroy(struct policy_state **st);
