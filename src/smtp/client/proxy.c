@@ -139,7 +139,7 @@ static int socks_command(struct rt_io *io, uint8_t cmd, const struct netaddr *ad
 	return reply == 0 ? 0 : err_set(E_IO, "%s", reply < ARRAY_LEN(REPLIES) ? REPLIES[reply] : "unknown failure");
 }
 
-static int socks_handshake(struct rt_io *io, const struct source_opts *o, const struct netaddr *to, struct netaddr *bound)
+int smtp_socks_handshake(struct rt_io *io, const struct source_opts *o, const struct netaddr *to, struct netaddr *bound)
 {
 	struct netaddr from = { .ip = o->socks5_proxy_source_address }, unused;
 	int rc = socks_login(io, o);
@@ -203,7 +203,7 @@ int smtp_proxy_open(struct dispatcher *d, struct rt_io **out)
 	if (rc == 0) {
 		int64_t left = MAX(deadline_ms - rt_now_ms(), (int64_t)1);
 		rt_io_set_timeout(*out, left, left);
-		rc = socks ? socks_handshake(*out, o, &s->remote, &s->source) : ha_handshake(*out, &o->ha_proxy_source_address, &s->remote);
+		rc = socks ? smtp_socks_handshake(*out, o, &s->remote, &s->source) : ha_handshake(*out, &o->ha_proxy_source_address, &s->remote);
 		if (rc < 0)
 			rt_io_close(out);
 		else

@@ -53,6 +53,7 @@ enum smtp_failure { SMTP_FAILED_BIND, SMTP_FAILED_PROXY };
 void smtp_failures_init(void);
 void smtp_count_failure(enum smtp_failure f);
 bool smtp_proxy_used(const struct source_opts *o);	/* does not wait */
+int smtp_socks_handshake(struct rt_io *io, const struct source_opts *o, const struct netaddr *to, struct netaddr *bound) WARN_UNUSED;	/* Yields. */
 int smtp_proxy_open(struct dispatcher *d, struct rt_io **out);	/* a stream to s->remote; fills source, proxy, via. Yields. */
 /* connect_tls.c */
 int smtp_negotiate_tls(struct dispatcher *d, bool *enabled);	/* Yields. */
