@@ -4,7 +4,7 @@
 Each case is the same, or its difference is kept in differences/GROUP/NAME.diff, whose first line says why ("better: ..." or "later: ...").
 A difference that is kept but not seen any more fails (unless its reason says [timing]), as does one that is seen and not kept. With --accept the seen difference is kept.
 The recorded cases are read from ../shared/captures beside the checkout, or from $KUMO_CAPTURES."""
-import argparse, difflib, os, re, shutil, subprocess, sys, tempfile
+import argparse, collections, difflib, os, re, shutil, subprocess, sys, tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
@@ -56,6 +56,19 @@ def judge(cap, out, name):
     return bool(diff) and text == diff and bool(re.match(r"(better|later): \S", reason)), diff, kept
 
 
+def counts_that_are_wrong(names):
+    """The rows of docs/compatibility.md that do not count what is kept."""
+    rows = collections.defaultdict(lambda: [0, 0, 0])
+    for n in names:
+        kept = os.path.join(KEPT, n + ".diff")
+        how = 0 if not os.path.exists(kept) else 1 if open(kept).readline().startswith("better") else 2
+        for group in ("`%s`" % n.split("/")[0], "all"):
+            rows[group][how] += 1
+    page = open(os.path.join(ROOT, "docs", "compatibility.md"), encoding="utf-8").read()
+    want = {g: "%d: %d same, %d better, %d later |" % (sum(r), *r) for g, r in rows.items()}
+    return ["%s: docs/compatibility.md is to say %s" % (g, w) for g, w in want.items() if not re.search(r"(?m)^\| %s \|.*\| %s$" % (re.escape(g), re.escape(w)), page)]
+
+
 def main():
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ap.add_argument("bin")
@@ -102,6 +115,9 @@ def main():
             if a.show:
                 sys.stdout.write(diff)
     shutil.rmtree(out, ignore_errors=True)
+    for line in [] if a.k else counts_that_are_wrong(names):
+        print("FAILED  " + line)
+        failed += 1
     print("captures: %d of %d the same word for word" % (same, len(names)))
     print("%d passed, %d failed" % (passed, failed))
     return failed > 0
