@@ -1,7 +1,7 @@
 """What scenarios share: a kumod under a policy on free ports, a scripted SMTP sink, an SMTP client, the log records.
 
 Everything lives in a temporary folder and on 127.0.0.1; programs are ended by pid."""
-import contextlib, glob, http.client, json, os, pwd, re, shutil, signal, socket, subprocess, tempfile, threading, time
+import contextlib, glob, http.client, http.server, json, os, pwd, re, shutil, signal, socket, subprocess, tempfile, threading, time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BIN = os.environ.get("BIN_DIR", os.path.join(ROOT, "build", "bin"))
@@ -62,6 +62,18 @@ def wait_for(what, timeout=20, step=0.05):
         if v or time.time() > end:
             return v
         time.sleep(step)
+
+
+@contextlib.contextmanager
+def http_server(handler):
+    """An HTTP server on a free port of 127.0.0.1, a thread a request; its URL is .url."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as s:
+        s.url = "http://127.0.0.1:%d" % s.server_port
+        threading.Thread(target=s.serve_forever, daemon=True).start()
+        try:
+            yield s
+        finally:
+            s.shutdown()
 
 
 class Sink:

@@ -1,7 +1,7 @@
 """Where keys and secrets come from: a file, the policy, an event, HashiCorp Vault."""
-import http.server, json, threading
+import http.server, json
 import pytest
-from kumotest import run_kumod
+from kumotest import http_server, run_kumod
 
 
 class Vault(http.server.BaseHTTPRequestHandler):
@@ -19,11 +19,8 @@ class Vault(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def vault():
-    s = http.server.HTTPServer(("127.0.0.1", 0), Vault)
-    threading.Thread(target=s.serve_forever, daemon=True).start()
-    yield "http://127.0.0.1:%d" % s.server_address[1]
-    s.shutdown()
-    s.server_close()
+    with http_server(Vault) as s:
+        yield s.url
 
 
 SECRET = "vault_mount = 'secret', vault_path = 'dkim/example.com'"

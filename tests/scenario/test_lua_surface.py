@@ -1,7 +1,7 @@
 """What the reference says of Lua functions, where no recorded case shows it."""
-import email, http.server, threading
+import email, http.server
 import pytest
-from kumotest import script
+from kumotest import http_server, script
 
 
 def test_digests_in_every_encoding():
@@ -36,12 +36,9 @@ class Echo(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def echo():
-    server = http.server.HTTPServer(("127.0.0.1", 0), Echo)
-    server.bodies = []
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield server
-    server.shutdown()
-    server.server_close()
+    with http_server(Echo) as server:
+        server.bodies = []
+        yield server
 
 
 def test_forms_of_several_parts(echo):

@@ -1,6 +1,6 @@
 """kumo.shaping.load and what it says about files, with the real program: sources over HTTP, in each form."""
-import contextlib, http.server, json, threading
-from kumotest import run_kumod, PRELUDE
+import contextlib, http.server, json
+from kumotest import PRELUDE, http_server, run_kumod
 
 
 @contextlib.contextmanager
@@ -16,13 +16,8 @@ def web(pages):
 
         def log_message(self, *_):
             pass
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield "http://127.0.0.1:%d" % server.server_port
-    finally:
-        server.shutdown()
-        server.server_close()
+    with http_server(Handler) as server:
+        yield server.url
 
 
 LOAD = PRELUDE + r'''

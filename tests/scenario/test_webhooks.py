@@ -1,7 +1,7 @@
 """Log records as webhooks (docs/userguide/operation/webhooks): the JSON form, a constructor of one's own, batches; a receiver that is down for a while."""
-import http.server, json, threading
+import http.server, json
 import pytest
-from kumotest import BASE, wait_for
+from kumotest import BASE, http_server, wait_for
 
 
 @pytest.fixture
@@ -18,12 +18,9 @@ def receiver():
 
         def log_message(self, *a):
             pass
-    s = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    s.got, s.status = [], {}
-    threading.Thread(target=s.serve_forever, daemon=True).start()
-    yield s
-    s.shutdown()
-    s.server_close()
+    with http_server(Handler) as s:
+        s.got, s.status = [], {}
+        yield s
 
 
 POLICY = r'''
