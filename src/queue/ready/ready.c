@@ -16,7 +16,6 @@
 #define REAP_MS (10 * 60 * 1000)
 #define BODIES_AT_EASE (16 << 20)	/* bytes of messages in memory that nobody minds */
 #define LONG_LINE 256
-#define STOP_MS 5000		/* for deliveries that are on their way, unless their path says otherwise */
 #define RETRY_MS 1000		/* between looks at a queue that has messages and may not connect */
 
 static struct {

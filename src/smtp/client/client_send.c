@@ -335,9 +335,9 @@ static int send_nothing(struct transaction *t)
 }
 
 /* Of LMTP's answers those that came stand, or the message would go to these recipients twice: the others, from FROM on, hear what happened. */
-static int answer_rest(struct transaction *t, uint32_t from)
+static int answer_rest(struct transaction *t, uint32_t from, struct slice command)
 {
-	struct smtp_response r = { .code = 421, .has_enhanced = true, .enh_class = 4, .enh_subject = 4, .enh_detail = 2, .command = SLICE(".") };
+	struct smtp_response r = { .code = 421, .has_enhanced = true, .enh_class = 4, .enh_subject = 4, .enh_detail = 2, .command = command };
 
 	r.content = arena_slicef(t->a, "KumoMTA internal: failed to send message: %s", err_text());
 	for (uint32_t i = from; i < t->mail->n_rcpts; i++)
@@ -361,7 +361,7 @@ static int read_final(struct transaction *t)
 		if (!have || t->c->lmtp) {
 			int rc = client_read_reply(t->c, dot, t->c->conf.data_dot_ms);
 			if (rc < 0)
-				return have ? answer_rest(t, i) : failed_now(t, rc, dot);
+				return have ? answer_rest(t, i, dot) : failed_now(t, rc, dot);
 			r = keep(t, &t->c->reply.r);
 			have = true;
 		}
